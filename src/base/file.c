@@ -1,0 +1,108 @@
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct qs_file {
+    int fd;
+    uint64_t size;
+    dev_t dev;
+    ino_t ino;
+    char path[];
+};
+
+static bool open_regular(const char *path, int *fd, struct stat *st, qs_err *e) {
+    /* O_NONBLOCK: opening a fifo must not wait for a writer. */
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (*fd < 0) return qs_fail_errno(e, QS_E_INPUT, errno, "%s: cannot open", path);
+    if (fstat(*fd, st) != 0) return qs_fail_errno(e, QS_E_INPUT, errno, "%s: cannot stat", path);
+    if (S_ISDIR(st->st_mode))
+        return qs_fail(e, QS_E_INPUT, "%s: is a directory; name the checkpoint file inside it", path);
+    if (!S_ISREG(st->st_mode)) return qs_fail(e, QS_E_INPUT, "%s: is not a regular file", path);
+    if (st->st_size == 0)
+        return qs_fail(e, QS_E_INPUT, "%s: is empty (0 bytes); the copy or download did not finish", path);
+    return true;
+}
+
+bool qs_file_open(const char *path, qs_file **out, qs_err *e) {
+    int fd = -1;
+    struct stat st;
+    size_t n = strlen(path) + 1;
+    qs_file *f = NULL;
+    if (!open_regular(path, &fd, &st, e)) goto fail;
+    f = malloc(sizeof *f + n);
+    if (!f) {
+        qs_nomem(e);
+        goto fail;
+    }
+    *f = (qs_file){.fd = fd, .size = (uint64_t)st.st_size, .dev = st.st_dev, .ino = st.st_ino};
+    memcpy(f->path, path, n);
+    *out = f;
+    return true;
+fail:
+    if (fd >= 0) close(fd);
+    return false;
+}
+
+void qs_file_close(qs_file *f) {
+    if (!f) return;
+    close(f->fd);
+    free(f);
+}
+
+uint64_t qs_file_size(const qs_file *f) { return f->size; }
+const char *qs_file_path(const qs_file *f) { return f->path; }
+int qs_file_fd(const qs_file *f) { return f->fd; }
+
+bool qs_file_read(const qs_file *f, uint64_t offset, void *buf, size_t n, qs_err *e) {
+    char *p = buf;
+    while (n > 0) {
+        ssize_t got = pread(f->fd, p, n, (off_t)offset);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return qs_fail_errno(e, QS_E_IO, errno, "%s: read at byte %" PRIu64, f->path, offset);
+        if (got == 0)
+            return qs_fail(e, QS_E_IO, "%s: ends at byte %" PRIu64 "; the file changed while it was open",
+                           f->path, offset);
+        p += got;
+        n -= (size_t)got;
+        offset += (uint64_t)got;
+    }
+    return true;
+}
+
+bool qs_file_same(const qs_file *f, const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && st.st_dev == f->dev && st.st_ino == f->ino;
+}
+
+bool qs_file_slurp(const char *path, uint64_t limit, char **out, size_t *n, qs_err *e) {
+    qs_file *f = NULL;
+    char *p = NULL;
+    bool ok = false;
+    if (!qs_file_open(path, &f, e)) goto done;
+    if (f->size > limit) {
+        qs_fail(e, QS_E_LIMIT, "%s: is %" PRIu64 " bytes, more than the %" PRIu64 " this kind of file may have",
+                path, f->size, limit);
+        goto done;
+    }
+    p = malloc((size_t)f->size + 1);
+    if (!p) {
+        qs_nomem(e);
+        goto done;
+    }
+    if (!qs_file_read(f, 0, p, (size_t)f->size, e)) goto done;
+    p[f->size] = 0;
+    *out = p;
+    *n = (size_t)f->size;
+    p = NULL;
+    ok = true;
+done:
+    free(p);
+    qs_file_close(f);
+    return ok;
+}

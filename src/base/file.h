@@ -1,0 +1,27 @@
+/* A regular file opened for reading. Reads are positional (pread): mmap would raise SIGBUS if the file shrank
+ * underneath us, and is no faster in 1 MiB blocks. */
+#ifndef QS_BASE_FILE_H
+#define QS_BASE_FILE_H
+
+#include "base/err.h"
+
+#include <stddef.h>
+#include <sys/types.h>
+
+typedef struct qs_file qs_file;
+
+/* Opens path for reading. Errors (QS_E_INPUT): no such file, a directory or device, no permission, empty. */
+bool qs_file_open(const char *path, qs_file **out, qs_err *e);
+void qs_file_close(qs_file *f); /* NULL is fine */
+uint64_t qs_file_size(const qs_file *f);
+const char *qs_file_path(const qs_file *f); /* as given to open; borrowed */
+int qs_file_fd(const qs_file *f);
+/* Exactly n bytes at offset; anything less is QS_E_IO ("the file changed while it was open"). */
+bool qs_file_read(const qs_file *f, uint64_t offset, void *buf, size_t n, qs_err *e);
+/* Whether path names the same file (device and inode), following symlinks. */
+bool qs_file_same(const qs_file *f, const char *path);
+
+/* The whole of a file of at most `limit` bytes, NUL terminated, owned by the caller (free). */
+bool qs_file_slurp(const char *path, uint64_t limit, char **out, size_t *n, qs_err *e);
+
+#endif

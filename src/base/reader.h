@@ -1,0 +1,28 @@
+/* A cursor over bytes in memory with a sticky error: after the first failed read every later one returns zero,
+ * so call sites stay linear and check once. */
+#ifndef QS_BASE_READER_H
+#define QS_BASE_READER_H
+
+#include "base/err.h"
+#include "base/str.h"
+
+typedef struct qs_reader {
+    const unsigned char *p;
+    size_t n, at;
+    const char *record; /* name for messages; borrowed */
+    qs_err *err;
+} qs_reader;
+
+static inline bool qs_reader_ok(const qs_reader *r) { return r->err->code == QS_OK; }
+static inline size_t qs_reader_left(const qs_reader *r) { return r->n - r->at; }
+/* n bytes as a view into the input (borrowed), or an empty view after an error. */
+qs_str qs_read_bytes(qs_reader *r, uint64_t n);
+/* The bytes up to the next '\n', which is consumed but not returned. */
+qs_str qs_read_line(qs_reader *r);
+uint8_t qs_read_u8(qs_reader *r);
+uint16_t qs_read_u16le(qs_reader *r);
+uint32_t qs_read_u32le(qs_reader *r);
+uint64_t qs_read_u64le(qs_reader *r);
+uint64_t qs_read_u64be(qs_reader *r);
+
+#endif

@@ -1,0 +1,62 @@
+/* A checkpoint file as named records, whatever wraps them. Today: torch zip archives (libzip); legacy,
+ * safetensors and shards get their own back-end behind the same ops. */
+#ifndef QS_FORMAT_CONTAINER_H
+#define QS_FORMAT_CONTAINER_H
+
+#include "base/err.h"
+#include "base/file.h"
+#include "base/limits.h"
+#include "base/str.h"
+
+typedef enum qs_file_kind {
+    QS_FILE_UNKNOWN,
+    QS_FILE_TORCH_ZIP,
+    QS_FILE_TORCHSCRIPT, /* a zip with constants.pkl */
+    QS_FILE_ZIP_OTHER,   /* a zip without a pickle: numpy .npz, a wheel, Keras ... */
+    QS_FILE_LEGACY,      /* torch 0.1.10 - 1.5: pickles in a row */
+    QS_FILE_TAR,         /* torch 0.1.1 */
+    QS_FILE_SAFETENSORS,
+    QS_FILE_PICKLE, /* a bare pickle */
+    QS_FILE_HDF5,
+    QS_FILE_GGUF,
+    QS_FILE_GZIP,
+    QS_FILE_JSON,
+    QS_FILE_LFS_POINTER, /* Git LFS: the message gives the size expected */
+    QS_FILE_HTML,
+    QS_FILE_TEXT,
+    QS_FILE_ZIP_TRUNCATED, /* starts as a zip, has no end record */
+} qs_file_kind;
+
+/* Looks at a few bytes at both ends. Never fails: a read error counts as QS_FILE_UNKNOWN. */
+qs_file_kind qs_sniff(const qs_file *f);
+/* Fill *e with what the file is and what to do about it, for a kind that cannot be opened as a checkpoint. */
+bool qs_sniff_refuse(const qs_file *f, qs_file_kind kind, qs_err *e);
+
+typedef struct qs_container qs_container;
+
+/* Opens a torch zip archive. Refuses (QS_E_INPUT / QS_E_LIMIT) archives torch would read differently: see
+ * torch-files.md, section 5. Takes ownership of f, on failure too. */
+bool qs_container_open(qs_file *f, const qs_limits *limits, qs_container **out, qs_err *e);
+void qs_container_close(qs_container *c);
+const qs_file *qs_container_file(const qs_container *c);
+qs_file_kind qs_container_kind(const qs_container *c);
+qs_str qs_container_prefix(const qs_container *c); /* "archive", without the slash */
+
+typedef struct qs_record {
+    qs_str name;    /* without the prefix and its slash: "data.pkl", "data/0"; borrowed */
+    uint64_t size;  /* of the content, uncompressed */
+    uint64_t stored_size;
+    uint32_t crc;   /* 0 in files written with CRC switched off */
+    bool deflated;
+} qs_record;
+
+uint32_t qs_container_count(const qs_container *c); /* in central-directory order */
+const qs_record *qs_container_record(const qs_container *c, uint32_t i);
+uint32_t qs_container_find(const qs_container *c, qs_str name); /* index or UINT32_MAX */
+/* n bytes from offset within a record's content. Stored records are read with pread at any offset; deflated
+ * ones are inflated on first use and kept (QS_E_LIMIT beyond the limits). Not thread-safe. */
+bool qs_record_read(qs_container *c, uint32_t record, uint64_t offset, void *buf, size_t n, qs_err *e);
+/* The whole record, owned by the caller (free). Refuses more than `limit` bytes. */
+bool qs_record_slurp(qs_container *c, uint32_t record, uint64_t limit, char **out, size_t *n, qs_err *e);
+
+#endif

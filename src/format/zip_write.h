@@ -1,0 +1,24 @@
+/* Writes a torch zip archive: records STORED, storage data 64-byte aligned, sizes exact, fixed times (two saves
+ * of the same content are the same bytes), "PREFIX/" before every name. */
+#ifndef QS_FORMAT_ZIP_WRITE_H
+#define QS_FORMAT_ZIP_WRITE_H
+
+#include "base/err.h"
+#include "base/str.h"
+
+typedef struct qs_zip_out qs_zip_out;
+
+/* Supplies a record's content in order: exactly n bytes from offset. Called during qs_zip_out_close. */
+typedef bool (*qs_zip_source)(void *ctx, uint64_t offset, void *buf, size_t n, qs_err *e);
+
+/* fd is an empty file opened for writing, borrowed. prefix: as torch does, the file's base name without its
+ * last extension (no '/'). */
+bool qs_zip_out_open(int fd, qs_str prefix, qs_zip_out **out, qs_err *e);
+/* Announce a record, in the order it shall have in the file. The name is copied. A name announced twice is
+ * QS_E_REFUSED. `size` bytes will be asked from `source` at close. */
+bool qs_zip_out_add(qs_zip_out *z, qs_str name, uint64_t size, qs_zip_source source, void *ctx, qs_err *e);
+/* Write everything, report progress in bytes, free z (on failure too). Memory does not grow with sizes. */
+bool qs_zip_out_close(qs_zip_out *z, const qs_progress *progress, qs_err *e);
+void qs_zip_out_abandon(qs_zip_out *z); /* free without writing; NULL is fine */
+
+#endif

@@ -1,0 +1,33 @@
+/* The failure named in one sentence, with the plan actions that clear it. */
+#ifndef QS_REPAIR_DIAGNOSE_H
+#define QS_REPAIR_DIAGNOSE_H
+
+#include "repair/match.h"
+
+typedef enum qs_diagnosis_kind {
+    QS_DIAG_LOADS,         /* nothing to repair */
+    QS_DIAG_FLOAT_INTO_QAT,
+    QS_DIAG_QAT_INTO_FLOAT,
+    QS_DIAG_PREFIX,        /* a wrapper's prefix on every key (DDP, compile, Lightning, EMA) */
+    QS_DIAG_QUANT_MISSING, /* only quantizer keys are missing */
+    QS_DIAG_RENAMES,       /* renames the matcher found */
+    QS_DIAG_SHAPES,        /* size mismatches: nothing to repair by names */
+    QS_DIAG_OTHER,         /* another model */
+    QS_DIAG_NO_TARGET,
+} qs_diagnosis_kind;
+
+typedef struct qs_diagnosis {
+    qs_diagnosis_kind kind;
+    char sentence[256]; /* "float checkpoint into a QAT model: 348 renames + 1428 quantizer keys to initialise" */
+    char evidence[256];
+    const qs_action *actions; /* the repair, in order; owned by the diagnosis */
+    size_t action_count;
+    uint32_t renames, inits, drops; /* keys the repair touches */
+    uint32_t remaining;             /* problems left after it */
+} qs_diagnosis;
+
+/* Owned by the caller; free with qs_diagnosis_free. `source` is how missing quantizer keys are filled. */
+bool qs_diagnose(const qs_compare *c, const qs_matches *m, qs_init_source source, qs_diagnosis **out, qs_err *e);
+void qs_diagnosis_free(qs_diagnosis *d);
+
+#endif

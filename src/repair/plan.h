@@ -1,0 +1,82 @@
+/* The plan: an ordered list of actions over A, with undo. Actions are symbolic (patterns, scopes), so a plan can be
+ * replayed on another checkpoint. All change lives here; documents never change. */
+#ifndef QS_REPAIR_PLAN_H
+#define QS_REPAIR_PLAN_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/limits.h"
+#include "quant/fqinit.h"
+
+typedef enum qs_action_kind {
+    QS_ACT_RENAME, /* pairs: exactly these keys */
+    QS_ACT_RULE,   /* pattern -> replacement over all keys it matches */
+    QS_ACT_INIT,   /* make values for the target's missing keys in scope */
+    QS_ACT_COPY,   /* take entries from B, for keys in scope */
+    QS_ACT_DROP,   /* leave entries of A out */
+} qs_action_kind;
+
+typedef enum qs_pattern_kind {
+    QS_PATTERN_PREFIX, /* "module." -> "": the leading text is replaced */
+    QS_PATTERN_GLOB,   /* * within a component, ** across; captures in order as $1 ... */
+    QS_PATTERN_REGEX,  /* PCRE2, must match the whole key; $1 or ${name} in the replacement */
+} qs_pattern_kind;
+
+/* Which keys an INIT, COPY or DROP means. */
+typedef enum qs_scope_kind {
+    QS_SCOPE_KEY,     /* exactly `scope` */
+    QS_SCOPE_SUBTREE, /* every key below the module `scope` ("" = all) */
+    QS_SCOPE_KEYS,    /* exactly `pairs[i].from` */
+    QS_SCOPE_REGEX,   /* PCRE2 `scope`, whole key */
+} qs_scope_kind;
+
+typedef struct qs_rename_pair {
+    qs_str from, to;
+} qs_rename_pair;
+
+typedef struct qs_action {
+    qs_action_kind kind;
+    /* RENAME; also SCOPE_KEYS, with `to` empty */
+    const qs_rename_pair *pairs;
+    size_t pair_count;
+    /* RULE */
+    qs_pattern_kind pattern_kind;
+    qs_str pattern, replacement;
+    /* INIT, COPY, DROP */
+    qs_scope_kind scope_kind;
+    qs_str scope;
+    qs_init_source source; /* INIT */
+    double bn_eps;         /* INIT: NaN unless a person gave it */
+    bool replace;          /* INIT, COPY: also keys that A already has (default: missing ones only) */
+    qs_str comment;        /* free text, kept in the JSON; may be empty */
+} qs_action;
+
+typedef struct qs_plan qs_plan;
+
+qs_plan *qs_plan_new(void); /* NULL when memory is out */
+void qs_plan_free(qs_plan *p);
+/* Actions up to the cursor, that is, in force. */
+size_t qs_plan_count(const qs_plan *p);
+const qs_action *qs_plan_action(const qs_plan *p, size_t i);
+/* Append a deep copy at the cursor; what was undone is forgotten. */
+bool qs_plan_push(qs_plan *p, const qs_action *a, qs_err *e);
+bool qs_plan_can_undo(const qs_plan *p);
+bool qs_plan_can_redo(const qs_plan *p);
+bool qs_plan_undo(qs_plan *p); /* false if there was nothing to undo */
+bool qs_plan_redo(qs_plan *p);
+/* Edits of the list are steps of their own: undo brings the action back. */
+bool qs_plan_remove(qs_plan *p, size_t i, qs_err *e);
+bool qs_plan_move(qs_plan *p, size_t from, size_t to, qs_err *e);
+/* Changed since qs_plan_mark_saved? */
+bool qs_plan_modified(const qs_plan *p);
+void qs_plan_mark_saved(qs_plan *p);
+
+/* "rule  (.*)\.bn\.(.*) -> $1.conv.bn.$2", printable, for a line of the plan pane. */
+size_t qs_action_describe(const qs_action *a, char *out, size_t cap);
+
+/* JSON, versioned: {"format": "qatscope-plan", "version": 1, "actions": [{"op": "rename", ...}]}.
+ * parse(print(p)) equals p. */
+bool qs_plan_print(const qs_plan *p, qs_buf *out);
+bool qs_plan_parse(const char *json, size_t n, const char *name, const qs_limits *limits, qs_plan **out, qs_err *e);
+
+#endif

@@ -1,0 +1,72 @@
+/* What the plan makes of A: the entries of the result, in order. Preview and save both use this, so what you see
+ * is what is written. */
+#ifndef QS_REPAIR_RESOLVE_H
+#define QS_REPAIR_RESOLVE_H
+
+#include "model/manifest.h"
+#include "repair/plan.h"
+
+typedef enum qs_mark {
+#define QS_MARK(NAME, ...) QS_MARK_##NAME,
+#include "repair/mark.def"
+#undef QS_MARK
+    QS_MARK_COUNT
+} qs_mark;
+
+#define QS_NO_INDEX UINT32_MAX
+
+typedef struct qs_resolved {
+    qs_str key;      /* name in the result */
+    qs_mark mark;
+    uint32_t a;      /* entry of A it comes from (NONE, RENAMED, DROPPED), else QS_NO_INDEX */
+    uint32_t b;      /* entry of B (COPIED) */
+    uint32_t expected; /* entry of the target (INIT) */
+    uint32_t action; /* index of the action that last touched it, QS_NO_INDEX if none */
+    qs_init_source source; /* INIT */
+    double bn_eps;   /* INIT: as in the action */
+    qs_shape shape;  /* of the value; ndim 0 and shape_known false for non-tensors */
+    qs_dtype dtype;
+    bool shape_known;
+} qs_resolved;
+
+typedef struct qs_resolution qs_resolution;
+
+/* Inputs; B and target may be NULL. All are borrowed by the resolution. */
+typedef struct qs_resolve_input {
+    const qs_checkpoint *a, *b;
+    const qs_manifest *target;
+    const qs_plan *plan;
+} qs_resolve_input;
+
+/* Applies the plan's actions in order. An action that cannot apply (a collision, a key that is not there) fails
+ * with QS_E_REFUSED naming the action's number and the culprit key. */
+bool qs_resolve(const qs_resolve_input *in, qs_resolution **out, qs_err *e);
+void qs_resolution_free(qs_resolution *r);
+const qs_resolve_input *qs_resolution_input(const qs_resolution *r);
+/* Entries of the result in the order they will be written: A's order with renamed entries in place; if a target is
+ * given and the plan is not empty, the target's order for keys it knows, then the others. Dropped entries are
+ * listed last with QS_MARK_DROPPED and are not part of the result. */
+uint32_t qs_resolution_count(const qs_resolution *r);  /* dropped ones included */
+uint32_t qs_resolution_live(const qs_resolution *r);   /* entries of the result */
+const qs_resolved *qs_resolution_entry(const qs_resolution *r, uint32_t i);
+uint32_t qs_resolution_find(const qs_resolution *r, qs_str key); /* live entries only */
+/* How many keys action i touched. */
+uint32_t qs_resolution_touched(const qs_resolution *r, size_t action);
+/* The tensor behind a live entry and the checkpoint it is in; NULL for INIT and non-tensors. */
+const qs_tensor *qs_resolved_tensor(const qs_resolution *r, const qs_resolved *x, const qs_checkpoint **from);
+/* The value of an INIT entry. */
+bool qs_resolved_fill(const qs_resolution *r, const qs_resolved *x, qs_init_cache *cache, qs_arena *arena,
+                      qs_fill *out, qs_err *e);
+/* The init context of this resolution, for previews. */
+void qs_resolution_init_context(const qs_resolution *r, double bn_eps, qs_init_context *out);
+
+/* `_metadata` of the result: A's, prefixes renamed along with the keys, versions of the target's modules for
+ * modules the plan filled. version -1 = absent. */
+bool qs_resolution_has_metadata(const qs_resolution *r);
+uint32_t qs_resolution_metadata_count(const qs_resolution *r);
+qs_str qs_resolution_metadata_prefix(const qs_resolution *r, uint32_t i);
+int64_t qs_resolution_metadata_version(const qs_resolution *r, uint32_t i); /* INT64_MIN: keep A's node as it is */
+qs_node qs_resolution_metadata_node(const qs_resolution *r, uint32_t i); /* A's dict for it, or QS_NODE_NONE */
+int64_t qs_resolution_version(const qs_resolution *r, qs_str prefix);      /* -1 absent */
+
+#endif

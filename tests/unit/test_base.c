@@ -1,0 +1,132 @@
+#include "base/arena.h"
+#include "base/file.h"
+#include "base/map.h"
+#include "base/reader.h"
+#include "base/tempfile.h"
+#include "base/vec.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static void test_printable_escapes_what_moves_the_cursor(void **state) {
+    (void)state;
+    char out[64];
+    qs_str_printable(QS_STR("a\x1b[2Jb\n\x7f\xc2\x9b"), out, sizeof out);
+    assert_string_equal(out, "a\\x1b[2Jb\\x0a\\x7f\\xc2\\x9b");
+    qs_str_printable(QS_STR("caf\xc3\xa9 \xe2\x80\xae!"), out, sizeof out); /* U+202E reorders text */
+    assert_string_equal(out, "caf\xc3\xa9 \\u202e!");
+    qs_str_printable(QS_STR("\xff\xc0\x80"), out, sizeof out);
+    assert_string_equal(out, "\\xff\\xc0\\x80");
+    assert_int_equal(qs_str_printable(QS_STR("ab\xc3\xa9"), out, 4), 2); /* never half a character */
+    assert_string_equal(out, "ab");
+}
+
+static void test_natural_order(void **state) {
+    (void)state;
+    assert_true(qs_str_cmp_natural(QS_STR("layer.2.w"), QS_STR("layer.10.w")) < 0);
+    assert_true(qs_str_cmp_natural(QS_STR("layer.10"), QS_STR("layer.9")) > 0);
+    assert_true(qs_str_cmp_natural(QS_STR("a"), QS_STR("a.b")) < 0);
+    assert_int_equal(qs_str_cmp_natural(QS_STR("x12"), QS_STR("x12")), 0);
+    assert_true(qs_str_cmp_natural(QS_STR("x01"), QS_STR("x1")) != 0);
+}
+
+static void test_map_keeps_every_key(void **state) {
+    (void)state;
+    qs_map m = {0};
+    qs_arena a = {0};
+    enum { N = 20000 };
+    for (uint32_t i = 0; i < N; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "key.%u", i);
+        assert_true(qs_map_put(&m, qs_arena_str(&a, qs_str_of(key)), i));
+    }
+    assert_int_equal(m.n, N);
+    for (uint32_t i = 0; i < N; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "key.%u", i);
+        assert_int_equal(qs_map_get(&m, qs_str_of(key)), i);
+    }
+    assert_int_equal(qs_map_get(&m, QS_STR("key.-1")), QS_MAP_NONE);
+    assert_int_equal(qs_map_add(&m, QS_STR("key.7"), 99), 7);
+    qs_map_free(&m);
+    qs_arena_free(&a);
+}
+
+static void test_first_error_wins(void **state) {
+    (void)state;
+    qs_err e = QS_ERR_INIT;
+    qs_fail(&e, QS_E_INPUT, "first %d", 1);
+    qs_fail(&e, QS_E_IO, "second");
+    assert_int_equal(e.code, QS_E_INPUT);
+    assert_string_equal(e.msg, "first 1");
+    qs_err_prefix(&e, "file.pt");
+    assert_string_equal(e.msg, "file.pt: first 1");
+}
+
+static void test_reader_is_sticky(void **state) {
+    (void)state;
+    qs_err e = QS_ERR_INIT;
+    const unsigned char bytes[] = {1, 2, 3, 4, 5};
+    qs_reader r = {bytes, sizeof bytes, 0, "data.pkl", &e};
+    assert_int_equal(qs_read_u32le(&r), 0x04030201);
+    assert_int_equal(qs_read_u16le(&r), 0);
+    assert_int_equal(e.offset, 4);
+    assert_int_equal(qs_read_u8(&r), 0); /* one byte is left, but the error stays */
+    assert_int_equal(e.code, QS_E_INPUT);
+}
+
+static void test_temp_publishes_or_leaves_nothing(void **state) {
+    (void)state;
+    char dir[] = "/tmp/qs-test-XXXXXX", target[64], backup[80];
+    assert_non_null(mkdtemp(dir));
+    snprintf(target, sizeof target, "%s/out.pt", dir);
+    snprintf(backup, sizeof backup, "%s.bak", target);
+    qs_err e = QS_ERR_INIT;
+    qs_temp *t = NULL;
+    assert_true(qs_temp_create(target, &t, &e));
+    assert_int_equal(write(qs_temp_fd(t), "one", 3), 3);
+    qs_temp_discard(t);
+    assert_int_not_equal(access(target, F_OK), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_true(qs_temp_create(target, &t, &e));
+        assert_int_equal(write(qs_temp_fd(t), i ? "new" : "old", 3), 3);
+        assert_true(qs_temp_publish(t, i ? backup : NULL, &e));
+    }
+    char *got;
+    size_t n;
+    assert_true(qs_file_slurp(target, 100, &got, &n, &e));
+    assert_string_equal(got, "new");
+    free(got);
+    assert_true(qs_file_slurp(backup, 100, &got, &n, &e));
+    assert_string_equal(got, "old");
+    free(got);
+    unlink(target);
+    unlink(backup);
+    assert_int_equal(rmdir(dir), 0); /* fails if anything was left behind */
+}
+
+static void test_json_string(void **state) {
+    (void)state;
+    qs_buf b = {0};
+    qs_buf_add_json(&b, QS_STR("a\"\\\n\xff\xc3\xa9"));
+    assert_string_equal(b.p, "\"a\\\"\\\\\\u000a\\ufffd\xc3\xa9\"");
+    qs_buf_free(&b);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_printable_escapes_what_moves_the_cursor),
+        cmocka_unit_test(test_natural_order),
+        cmocka_unit_test(test_map_keeps_every_key),
+        cmocka_unit_test(test_first_error_wins),
+        cmocka_unit_test(test_reader_is_sticky),
+        cmocka_unit_test(test_temp_publishes_or_leaves_nothing),
+        cmocka_unit_test(test_json_string),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
