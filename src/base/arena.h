@@ -11,7 +11,7 @@ typedef struct qs_arena {
     struct qs_arena_block *head;
     size_t next_size; /* of the next block; doubles up to 1 MiB */
     size_t bytes;     /* handed out in all */
-} qs_arena; /* zero-initialise */
+} qs_arena;           /* zero-initialise */
 
 /* `size` bytes aligned for any type, uninitialised / zeroed; NULL when memory is out. */
 void *qs_arena_alloc(qs_arena *a, size_t size);

@@ -48,7 +48,9 @@ bool qs_fail_at(qs_err *e, qs_code code, const char *record, uint64_t offset, co
     return false;
 }
 
-bool qs_nomem(qs_err *e) { return qs_fail(e, QS_E_NOMEM, "out of memory"); }
+bool qs_nomem(qs_err *e) {
+    return qs_fail(e, QS_E_NOMEM, "out of memory");
+}
 
 void qs_err_prefix(qs_err *e, const char *context) {
     if (!e || e->code == QS_OK) return;

@@ -29,9 +29,11 @@ typedef struct qs_err {
     char msg[512];    /* one line, no newline: what is wrong and what to do */
 } qs_err;
 
-#define QS_ERR_INIT {.offset = QS_ERR_NO_OFFSET}
+#define QS_ERR_INIT                                                                                          \
+    { .offset = QS_ERR_NO_OFFSET }
 
-/* Each of these sets *e if it is not set yet and returns false, so that call sites read `return qs_fail(...)`. */
+/* Each of these sets *e if it is not set yet and returns false, so that call sites read `return
+ * qs_fail(...)`. */
 bool qs_fail(qs_err *e, qs_code code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 bool qs_fail_errno(qs_err *e, qs_code code, int sys_errno, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

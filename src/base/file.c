@@ -55,9 +55,15 @@ void qs_file_close(qs_file *f) {
     free(f);
 }
 
-uint64_t qs_file_size(const qs_file *f) { return f->size; }
-const char *qs_file_path(const qs_file *f) { return f->path; }
-int qs_file_fd(const qs_file *f) { return f->fd; }
+uint64_t qs_file_size(const qs_file *f) {
+    return f->size;
+}
+const char *qs_file_path(const qs_file *f) {
+    return f->path;
+}
+int qs_file_fd(const qs_file *f) {
+    return f->fd;
+}
 
 bool qs_file_read(const qs_file *f, uint64_t offset, void *buf, size_t n, qs_err *e) {
     char *p = buf;
@@ -86,8 +92,9 @@ bool qs_file_slurp(const char *path, uint64_t limit, char **out, size_t *n, qs_e
     bool ok = false;
     if (!qs_file_open(path, &f, e)) goto done;
     if (f->size > limit) {
-        qs_fail(e, QS_E_LIMIT, "%s: is %" PRIu64 " bytes, more than the %" PRIu64 " this kind of file may have",
-                path, f->size, limit);
+        qs_fail(e, QS_E_LIMIT,
+                "%s: is %" PRIu64 " bytes, more than the %" PRIu64 " this kind of file may have", path,
+                f->size, limit);
         goto done;
     }
     p = malloc((size_t)f->size + 1);

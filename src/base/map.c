@@ -17,8 +17,7 @@ static uint64_t load(const unsigned char *p, size_t n) {
 uint64_t qs_hash(const void *data, size_t n, uint64_t seed) {
     const unsigned char *p = data;
     uint64_t h = seed ^ mix(n ^ 0x9e3779b97f4a7c15u, 0xa0761d6478bd642fu);
-    for (; n >= 16; p += 16, n -= 16)
-        h = mix(load(p, 8) ^ 0xe7037ed1a0b428dbu ^ seed, load(p + 8, 8) ^ h);
+    for (; n >= 16; p += 16, n -= 16) h = mix(load(p, 8) ^ 0xe7037ed1a0b428dbu ^ seed, load(p + 8, 8) ^ h);
     uint64_t lo = load(p, n < 8 ? n : 8), hi = n > 8 ? load(p + 8, n - 8) : 0;
     return mix(lo ^ 0x8ebc6af09c88c6e3u ^ seed, mix(hi ^ 0x589965cc75374cc3u, h));
 }
@@ -49,7 +48,9 @@ static bool rehash(qs_map *m, size_t cap) {
     return true;
 }
 
-static uint32_t hash_of(const qs_map *m, qs_str key) { return (uint32_t)qs_hash(key.p, key.n, m->seed); }
+static uint32_t hash_of(const qs_map *m, qs_str key) {
+    return (uint32_t)qs_hash(key.p, key.n, m->seed);
+}
 
 uint32_t qs_map_get(const qs_map *m, qs_str key) {
     if (m->n == 0) return QS_MAP_NONE;

@@ -25,7 +25,8 @@ typedef struct qs_map {
 uint32_t qs_map_get(const qs_map *m, qs_str key);
 /* Store; an existing key's value is replaced. False when memory is out or the key is 4 GiB long. */
 bool qs_map_put(qs_map *m, qs_str key, uint32_t val);
-/* Store unless present. Returns the value now stored (the old one if it was there), QS_MAP_NONE on failure. */
+/* Store unless present. Returns the value now stored (the old one if it was there), QS_MAP_NONE on failure.
+ */
 uint32_t qs_map_add(qs_map *m, qs_str key, uint32_t val);
 /* Room for n keys without growing. */
 bool qs_map_reserve(qs_map *m, size_t n);

@@ -1,5 +1,5 @@
-/* A cursor over bytes in memory with a sticky error: after the first failed read every later one returns zero,
- * so call sites stay linear and check once. */
+/* A cursor over bytes in memory with a sticky error: after the first failed read every later one returns
+ * zero, so call sites stay linear and check once. */
 #ifndef QS_BASE_READER_H
 #define QS_BASE_READER_H
 
@@ -13,8 +13,12 @@ typedef struct qs_reader {
     qs_err *err;
 } qs_reader;
 
-static inline bool qs_reader_ok(const qs_reader *r) { return r->err->code == QS_OK; }
-static inline size_t qs_reader_left(const qs_reader *r) { return r->n - r->at; }
+static inline bool qs_reader_ok(const qs_reader *r) {
+    return r->err->code == QS_OK;
+}
+static inline size_t qs_reader_left(const qs_reader *r) {
+    return r->n - r->at;
+}
 /* n bytes as a view into the input (borrowed), or an empty view after an error. */
 qs_str qs_read_bytes(qs_reader *r, uint64_t n);
 /* The bytes up to the next '\n', which is consumed but not returned. */

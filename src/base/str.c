@@ -19,7 +19,9 @@ int qs_str_cmp(qs_str a, qs_str b) {
     return a.n < b.n ? -1 : a.n > b.n;
 }
 
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+static bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
 
 /* Length of the digit run at s.p[i], with leading zeros skipped in *start. */
 static size_t digit_run(qs_str s, size_t i, size_t *start) {
@@ -95,7 +97,8 @@ size_t qs_utf8_decode(qs_str s, uint32_t *cp) {
     return len;
 }
 
-/* Characters that move the cursor, reorder text or are invisible: bidi controls can make a key read as another. */
+/* Characters that move the cursor, reorder text or are invisible: bidi controls can make a key read as
+ * another. */
 static bool is_unsafe(uint32_t cp) {
     return cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || cp == 0x2028 || cp == 0x2029 || cp == 0x200e ||
            cp == 0x200f || (cp >= 0x202a && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069) || cp == 0xfeff;
@@ -162,8 +165,12 @@ void qs_buf_add(qs_buf *b, qs_str s) {
     b->p[b->n] = 0;
 }
 
-void qs_buf_addz(qs_buf *b, const char *z) { qs_buf_add(b, qs_str_of(z)); }
-void qs_buf_addc(qs_buf *b, char c) { qs_buf_add(b, (qs_str){&c, 1}); }
+void qs_buf_addz(qs_buf *b, const char *z) {
+    qs_buf_add(b, qs_str_of(z));
+}
+void qs_buf_addc(qs_buf *b, char c) {
+    qs_buf_add(b, (qs_str){&c, 1});
+}
 
 void qs_buf_addf(qs_buf *b, const char *fmt, ...) {
     va_list ap, again;
@@ -196,9 +203,12 @@ void qs_buf_add_json(qs_buf *b, qs_str s) {
             i++;
             continue;
         }
-        if (cp == '"' || cp == '\\') qs_buf_addf(b, "\\%c", (char)cp);
-        else if (cp < 0x20 || cp == 0x7f) qs_buf_addf(b, "\\u%04x", (unsigned)cp);
-        else qs_buf_add(b, qs_str_sub(rest, 0, len));
+        if (cp == '"' || cp == '\\')
+            qs_buf_addf(b, "\\%c", (char)cp);
+        else if (cp < 0x20 || cp == 0x7f)
+            qs_buf_addf(b, "\\u%04x", (unsigned)cp);
+        else
+            qs_buf_add(b, qs_str_sub(rest, 0, len));
         i += len;
     }
     qs_buf_addc(b, '"');

@@ -17,11 +17,15 @@ typedef struct qs_str {
 /* For printf: "%.*s", QS_FMT(s) */
 #define QS_FMT(s) (int)(s).n, ((s).p ? (s).p : "")
 
-static inline qs_str qs_str_of(const char *z) { return (qs_str){z, z ? strlen(z) : 0}; }
+static inline qs_str qs_str_of(const char *z) {
+    return (qs_str){z, z ? strlen(z) : 0};
+}
 static inline bool qs_str_eq(qs_str a, qs_str b) {
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
-static inline bool qs_str_is(qs_str a, const char *z) { return qs_str_eq(a, qs_str_of(z)); }
+static inline bool qs_str_is(qs_str a, const char *z) {
+    return qs_str_eq(a, qs_str_of(z));
+}
 bool qs_str_starts(qs_str s, qs_str prefix);
 bool qs_str_ends(qs_str s, qs_str suffix);
 /* Byte order; a prefix sorts first. */
@@ -59,7 +63,9 @@ void qs_buf_addz(qs_buf *b, const char *z);
 void qs_buf_addc(qs_buf *b, char c);
 void qs_buf_addf(qs_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void qs_buf_free(qs_buf *b);
-static inline qs_str qs_buf_str(const qs_buf *b) { return (qs_str){b->p, b->n}; }
+static inline qs_str qs_buf_str(const qs_buf *b) {
+    return (qs_str){b->p, b->n};
+}
 /* JSON string literal, quotes included; invalid UTF-8 becomes U+FFFD. */
 void qs_buf_add_json(qs_buf *b, qs_str s);
 

@@ -27,7 +27,8 @@ void qs_temp_unlink_pending(void) {
 static bool resolve_target(const char *target, char out[PATH_MAX], qs_err *e) {
     struct stat st;
     if (stat(target, &st) == 0) {
-        if (S_ISDIR(st.st_mode)) return qs_fail(e, QS_E_USAGE, "%s: is a directory; give a file name", target);
+        if (S_ISDIR(st.st_mode))
+            return qs_fail(e, QS_E_USAGE, "%s: is a directory; give a file name", target);
         if (!S_ISREG(st.st_mode)) return qs_fail(e, QS_E_USAGE, "%s: is not a regular file", target);
         if (!realpath(target, out)) return qs_fail_errno(e, QS_E_IO, errno, "%s", target);
         return true;
@@ -78,8 +79,12 @@ fail:
     return false;
 }
 
-int qs_temp_fd(const qs_temp *t) { return t->fd; }
-const char *qs_temp_path(const qs_temp *t) { return t->path; }
+int qs_temp_fd(const qs_temp *t) {
+    return t->fd;
+}
+const char *qs_temp_path(const qs_temp *t) {
+    return t->path;
+}
 
 static bool sync_dir(const char *file, qs_err *e) {
     char dir[PATH_MAX];

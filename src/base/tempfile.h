@@ -1,6 +1,6 @@
-/* Atomic publication of a file: written beside its target under a temporary name, then fsync, rename, fsync of
- * the directory. Until qs_temp_publish returns true the target is what it was; whatever happens, nothing is
- * left behind, on SIGINT, SIGTERM and SIGHUP too (see qs_temp_unlink_pending). */
+/* Atomic publication of a file: written beside its target under a temporary name, then fsync, rename, fsync
+ * of the directory. Until qs_temp_publish returns true the target is what it was; whatever happens, nothing
+ * is left behind, on SIGINT, SIGTERM and SIGHUP too (see qs_temp_unlink_pending). */
 #ifndef QS_BASE_TEMPFILE_H
 #define QS_BASE_TEMPFILE_H
 
@@ -18,7 +18,8 @@ const char *qs_temp_path(const qs_temp *t); /* borrowed */
 bool qs_temp_publish(qs_temp *t, const char *backup, qs_err *e);
 /* Close and unlink; NULL is fine. */
 void qs_temp_discard(qs_temp *t);
-/* Unlink the temporary file being written, if any. Async-signal-safe: for signal handlers that end the process. */
+/* Unlink the temporary file being written, if any. Async-signal-safe: for signal handlers that end the
+ * process. */
 void qs_temp_unlink_pending(void);
 
 #endif

@@ -1,5 +1,5 @@
-/* A plain main for the fuzzers: replays every file of the folders and files named, so that the corpus is tested in
- * every run, without clang. Exits 77 (skipped) when there is nothing to replay. */
+/* A plain main for the fuzzers: replays every file of the folders and files named, so that the corpus is
+ * tested in every run, without clang. Exits 77 (skipped) when there is nothing to replay. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

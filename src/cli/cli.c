@@ -1,0 +1,160 @@
+#include "cli/cli.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <langinfo.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+typedef struct command_info {
+    const char *name, *args, *help;
+} command_info;
+
+static const command_info commands[] = {
+#define QS_COMMAND(name, args, help) {#name, args, help},
+#include "cli/commands.def"
+#undef QS_COMMAND
+};
+
+static const command_info *find_command(const char *name) {
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (strcmp(commands[i].name, name) == 0) return &commands[i];
+    return NULL;
+}
+
+static void print_usage(FILE *f, const char *name) {
+    const command_info *c = find_command(name);
+    if (c)
+        fprintf(f, "usage: qatscope %s %s\n", c->name, c->args);
+    else
+        fprintf(f, "usage: qatscope A [B] [-m MANIFEST] [--root NAME] [--plan PLAN]\n");
+}
+
+static void print_help(const char *name, const qs_opt *opts, size_t n) {
+    print_usage(stdout, name);
+    const command_info *c = find_command(name);
+    if (c) printf("%s\n", c->help);
+    printf("\noptions:\n");
+    for (size_t i = 0; i < n; i++) {
+        char left[48];
+        char letter[5] = "    ";
+        if (opts[i].letter) snprintf(letter, sizeof letter, "-%c, ", opts[i].letter);
+        snprintf(left, sizeof left, "%s--%s%s%s", letter, opts[i].name, opts[i].arg ? " " : "",
+                 opts[i].arg ? opts[i].arg : "");
+        printf("  %-26s %s\n", left, opts[i].help);
+    }
+    printf("      %-22s %s\n", "--help", "this text");
+}
+
+enum { MAX_OPTS = 40, OPT_HELP = 1000, OPT_FIRST = 1001 };
+
+static bool store(const qs_opt *o, const char *arg) {
+    char *end;
+    switch (o->kind) {
+    case QS_OPT_FLAG: *(bool *)o->to = true; return true;
+    case QS_OPT_STRING: *(const char **)o->to = arg; return true;
+    case QS_OPT_NUMBER:
+        *(double *)o->to = strtod(arg, &end);
+        if (*arg && !*end) return true;
+        fprintf(stderr, "qatscope: --%s wants a number, not '%s'\n", o->name, arg);
+        return false;
+    }
+    return false;
+}
+
+/* getopt's tables for ours; the value of option i is OPT_FIRST + i. */
+static void make_tables(const qs_opt *opts, size_t n, struct option *longs, char *shorts) {
+    size_t w = 0;
+    for (size_t i = 0; i < n; i++) {
+        int has_arg = opts[i].kind == QS_OPT_FLAG ? no_argument : required_argument;
+        longs[i] = (struct option){opts[i].name, has_arg, NULL, OPT_FIRST + (int)i};
+        if (!opts[i].letter) continue;
+        shorts[w++] = opts[i].letter;
+        if (has_arg) shorts[w++] = ':';
+    }
+    shorts[w] = 0;
+    longs[n] = (struct option){"help", no_argument, NULL, OPT_HELP};
+    longs[n + 1] = (struct option){0};
+}
+
+static const qs_opt *option_of(int code, const qs_opt *opts, size_t n) {
+    if (code >= OPT_FIRST) return &opts[code - OPT_FIRST];
+    for (size_t i = 0; i < n; i++)
+        if (opts[i].letter == code) return &opts[i];
+    return NULL;
+}
+
+qs_parse qs_cli_parse(int argc, char **argv, const qs_opt *opts, size_t n, const char **pos, size_t min,
+                      size_t max) {
+    struct option longs[MAX_OPTS + 2];
+    char shorts[2 * MAX_OPTS + 1];
+    if (n > MAX_OPTS) n = MAX_OPTS;
+    make_tables(opts, n, longs, shorts);
+    for (size_t i = 0; i < max; i++) pos[i] = NULL;
+    char name[32];
+    snprintf(name, sizeof name, "%s", argv[0]);
+    optind = 0; /* GNU: start afresh */
+    for (int code; (code = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {
+        if (code == OPT_HELP) {
+            print_help(name, opts, n);
+            return QS_PARSE_DONE;
+        }
+        const qs_opt *o = option_of(code, opts, n);
+        if (!o || !store(o, optarg)) goto bad; /* getopt has said what is wrong */
+    }
+    size_t count = (size_t)(argc - optind);
+    if (count < min || count > max) {
+        fprintf(stderr, "qatscope %s: %s\n", find_command(name) ? name : "",
+                count < min ? "an argument is missing" : "too many arguments");
+        goto bad;
+    }
+    for (size_t i = 0; i < count; i++) pos[i] = argv[optind + (int)i];
+    return QS_PARSE_OK;
+bad:
+    print_usage(stderr, name);
+    return QS_PARSE_BAD;
+}
+
+int qs_cli_fail(const qs_err *e) {
+    fprintf(stderr, "qatscope: %s", e->msg);
+    if (e->offset != QS_ERR_NO_OFFSET)
+        fprintf(stderr, " (%s%sbyte %" PRIu64 ")", e->record, e->record[0] ? ", " : "", e->offset);
+    fprintf(stderr, "\n");
+    return qs_err_exit_code(e);
+}
+
+qs_session *qs_cli_session(const qs_session_options *opt, const char *a, const char *b, const char *manifest,
+                           qs_err *e) {
+    qs_session *s = qs_session_new(opt);
+    if (!s) {
+        qs_nomem(e);
+        return NULL;
+    }
+    if (qs_session_open_a(s, a, e) && (!b || qs_session_open_b(s, b, e)) &&
+        (!manifest || qs_session_open_manifest(s, manifest, e)) && qs_session_refresh(s, e))
+        return s;
+    qs_session_free(s);
+    return NULL;
+}
+
+bool qs_cli_color(const char *when, FILE *f) {
+    if (when && strcmp(when, "always") == 0) return true;
+    if (when && strcmp(when, "never") == 0) return false;
+    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+    if ((no && *no) || !term || strcmp(term, "dumb") == 0) return false;
+    return isatty(fileno(f));
+}
+
+bool qs_cli_utf8(bool ascii) {
+    return !ascii && strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+}
+
+int qs_cli_torch_version(const char *text) {
+    char *end;
+    long major = strtol(text, &end, 10);
+    if (end == text || *end != '.') return 0;
+    const char *rest = end + 1;
+    long minor = strtol(rest, &end, 10);
+    if (end == rest || major < 0 || major > 9 || minor < 0 || minor > 99) return 0;
+    return (int)(major * 100 + minor);
+}

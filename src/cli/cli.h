@@ -1,0 +1,77 @@
+/* What the sub-commands share: the table of commands, option parsing, words on stderr. Data goes to stdout,
+ * words to stderr; exit codes are 0 fine, 1 differs or would not load, 2 usage, 3 bad input, 4 I/O. */
+#ifndef QS_CLI_CLI_H
+#define QS_CLI_CLI_H
+
+#include "base/err.h"
+#include "session.h"
+
+#include <stdio.h>
+
+/* argv[0] is the sub-command's name. Returns the exit status. */
+#define QS_COMMAND(name, ...) int qs_cmd_##name(int argc, char **argv);
+#include "cli/commands.def"
+#undef QS_COMMAND
+/* `qatscope A [B]` without a sub-command; argv[0] is the program. */
+int qs_cmd_explore(int argc, char **argv);
+
+typedef enum qs_opt_kind {
+    QS_OPT_FLAG,   /* bool *to */
+    QS_OPT_STRING, /* const char **to */
+    QS_OPT_NUMBER, /* double *to */
+} qs_opt_kind;
+
+typedef struct qs_opt {
+    const char *name; /* long name without dashes */
+    char letter;      /* short name, 0 if none */
+    qs_opt_kind kind;
+    void *to;
+    const char *arg; /* name of the argument in the help, NULL for flags */
+    const char *help;
+} qs_opt;
+
+typedef enum qs_parse {
+    QS_PARSE_OK,
+    QS_PARSE_DONE /* --help was printed: exit 0 */,
+    QS_PARSE_BAD /* exit 2 */
+} qs_parse;
+
+/* Options and positional arguments in any order, "--" ends the options. `--help` is added to every table.
+ * Between min and max positional arguments go to pos (unused slots NULL). Complaints go to stderr, with the
+ * usage line. */
+qs_parse qs_cli_parse(int argc, char **argv, const qs_opt *opts, size_t n, const char **pos, size_t min,
+                      size_t max);
+
+/* "qatscope: MESSAGE" on stderr (with the byte offset, if any); returns qs_err_exit_code. */
+int qs_cli_fail(const qs_err *e);
+
+/* Options that most commands take; put QS_CLI_COMMON(&c) into the table. */
+typedef struct qs_cli_common {
+    const char *manifest, *root, *color;
+    bool json, quiet, ascii;
+} qs_cli_common;
+#define QS_CLI_OPT_MANIFEST(c)                                                                               \
+    { "manifest", 'm', QS_OPT_STRING, &(c)->manifest, "FILE", "what the model expects (JSON)" }
+#define QS_CLI_OPT_ROOT(c)                                                                                   \
+    { "root", 0, QS_OPT_STRING, &(c)->root, "NAME", "which state dict of the file: model, ema, a.b, ..." }
+#define QS_CLI_OPT_JSON(c)                                                                                   \
+    { "json", 0, QS_OPT_FLAG, &(c)->json, NULL, "the same as data, for scripts" }
+#define QS_CLI_OPT_QUIET(c)                                                                                  \
+    { "quiet", 'q', QS_OPT_FLAG, &(c)->quiet, NULL, "no words on stderr but errors" }
+#define QS_CLI_OPT_COLOR(c)                                                                                  \
+    { "color", 0, QS_OPT_STRING, &(c)->color, "WHEN", "auto, always or never (NO_COLOR is respected)" }
+#define QS_CLI_OPT_ASCII(c)                                                                                  \
+    { "ascii", 0, QS_OPT_FLAG, &(c)->ascii, NULL, "no characters beyond ASCII" }
+
+/* A session with A, and B and the manifest where given, refreshed. NULL with *e set on failure. */
+qs_session *qs_cli_session(const qs_session_options *opt, const char *a, const char *b, const char *manifest,
+                           qs_err *e);
+
+/* Is colour wanted on this stream? `when` is the --color argument or NULL. */
+bool qs_cli_color(const char *when, FILE *f);
+/* May glyphs beyond ASCII be printed (locale is UTF-8 and --ascii was not given)? */
+bool qs_cli_utf8(bool ascii);
+/* "1.7" 107, "1.13" 113, "2.6" 206, "2.14" 214; 0 if it is no version. */
+int qs_cli_torch_version(const char *text);
+
+#endif
