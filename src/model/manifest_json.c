@@ -258,7 +258,7 @@ static bool syntax_error(const char *json, size_t n, size_t at, qs_err *e) {
             column++;
     }
     return qs_fail_at(e, QS_E_INPUT, "", at, "not valid JSON at line %u, column %u%s", line, column,
-                      at == n ? ": it ends too early" : "");
+                      at + 1 >= n ? ", where it ends; is the file cut short?" : "");
 }
 
 /* cJSON makes C strings: a NUL would cut a key short in silence. */
