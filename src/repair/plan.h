@@ -1,5 +1,5 @@
-/* The plan: an ordered list of actions over A, with undo. Actions are symbolic (patterns, scopes), so a plan can be
- * replayed on another checkpoint. All change lives here; documents never change. */
+/* The plan: an ordered list of actions over A, with undo. Actions are symbolic (patterns, scopes), so a plan
+ * can be replayed on another checkpoint. All change lives here; documents never change. */
 #ifndef QS_REPAIR_PLAN_H
 #define QS_REPAIR_PLAN_H
 
@@ -60,10 +60,14 @@ size_t qs_plan_count(const qs_plan *p);
 const qs_action *qs_plan_action(const qs_plan *p, size_t i);
 /* Append a deep copy at the cursor; what was undone is forgotten. */
 bool qs_plan_push(qs_plan *p, const qs_action *a, qs_err *e);
+/* The same for several, as one step of undo. All or none. */
+bool qs_plan_push_all(qs_plan *p, const qs_action *a, size_t n, qs_err *e);
 bool qs_plan_can_undo(const qs_plan *p);
 bool qs_plan_can_redo(const qs_plan *p);
 bool qs_plan_undo(qs_plan *p); /* false if there was nothing to undo */
 bool qs_plan_redo(qs_plan *p);
+/* Undo the last step and forget it: for a change that turned out to be impossible. */
+void qs_plan_retract(qs_plan *p);
 /* Edits of the list are steps of their own: undo brings the action back. */
 bool qs_plan_remove(qs_plan *p, size_t i, qs_err *e);
 bool qs_plan_move(qs_plan *p, size_t from, size_t to, qs_err *e);
@@ -74,9 +78,24 @@ void qs_plan_mark_saved(qs_plan *p);
 /* "rule  (.*)\.bn\.(.*) -> $1.conv.bn.$2", printable, for a line of the plan pane. */
 size_t qs_action_describe(const qs_action *a, char *out, size_t cap);
 
-/* JSON, versioned: {"format": "qatscope-plan", "version": 1, "actions": [{"op": "rename", ...}]}.
+/* Same kind and same content. */
+bool qs_action_eq(const qs_action *a, const qs_action *b);
+const char *qs_action_kind_name(qs_action_kind k); /* "rename", ... as in the JSON */
+
+/* JSON, versioned, made to be read and edited by people:
+ * {"format": "qatscope-plan", "version": 1, "actions": [
+ *    {"op": "rename", "pairs": [["from", "to"], ...]},
+ *    {"op": "rule", "kind": "prefix" | "glob" | "regex", "pattern": "module.", "replacement": ""},
+ *    {"op": "init", "scope": SCOPE, "source": "fresh" | "observed" | "datafree" | "copy", "bn_eps": 0.001,
+ *     "replace": true},
+ *    {"op": "copy", "scope": SCOPE, "replace": true}, {"op": "drop", "scope": SCOPE}]}
+ * SCOPE is {"key": K}, {"subtree": M}, {"keys": [K, ...]} or {"regex": R}; every action may have a "comment".
+ * A text that JSON cannot hold (NUL, bytes that are not UTF-8) is {"hex": "6100ff"} in place of the string.
  * parse(print(p)) equals p. */
 bool qs_plan_print(const qs_plan *p, qs_buf *out);
-bool qs_plan_parse(const char *json, size_t n, const char *name, const qs_limits *limits, qs_plan **out, qs_err *e);
+/* Errors (QS_E_INPUT) name line and column for syntax, the JSON path for a wrong field ("actions[2].scope").
+ * The plan comes out unmodified, its actions as one step. */
+bool qs_plan_parse(const char *json, size_t n, const char *name, const qs_limits *limits, qs_plan **out,
+                   qs_err *e);
 
 #endif
