@@ -19,8 +19,9 @@ typedef enum qs_node_kind {
     QS_NODE_INT,       /* .i; fits int64 */
     QS_NODE_LONG,      /* .str: little-endian two's complement, more than 8 bytes */
     QS_NODE_FLOAT,     /* .f */
-    QS_NODE_STR,       /* .str: UTF-8 (surrogates may occur as in Python's 'surrogatepass') */
-    QS_NODE_BYTES,     /* .str; also protocol 0-2 8-bit strings (STRING, BINSTRING), see qs_node_is_str8 */
+    QS_NODE_STR,       /* .str: UTF-8 (surrogates may occur as in Python's 'surrogatepass'). 8-bit strings of
+                          Python 2 are STR if they are UTF-8, as torch.load decodes them, else BYTES: qs_node_is_str8 */
+    QS_NODE_BYTES,     /* .str */
     QS_NODE_BYTEARRAY, /* .str */
     QS_NODE_GLOBAL,    /* .module, .name */
     QS_NODE_TUPLE,     /* items */
@@ -28,8 +29,11 @@ typedef enum qs_node_kind {
     QS_NODE_SET,       /* items */
     QS_NODE_FROZENSET, /* items */
     QS_NODE_DICT,      /* pairs: items alternate key, value, in insertion order; duplicates kept */
-    QS_NODE_REDUCE,    /* callable, args (a tuple node), + state, + items/pairs set on the result */
-    QS_NODE_NEWOBJ,    /* as REDUCE: cls.__new__(cls, *args); NEWOBJ_EX adds kwargs; OBJ and INST too */
+    QS_NODE_REDUCE,    /* callable, args (a tuple node), + state, + items/pairs set on the result. Calls by which
+                          Python writes bytes, bytearray, set and frozenset to protocol 2 are read as those;
+                          OrderedDict([[k, v], ...]) of Python 2 as one with pairs. OBJ and INST with arguments
+                          are REDUCE of the class, without arguments NEWOBJ */
+    QS_NODE_NEWOBJ,    /* as REDUCE: cls.__new__(cls, *args); NEWOBJ_EX adds kwargs */
     QS_NODE_PERSID,    /* .callable: the node of the persistent id (a tuple in torch files) */
 } qs_node_kind;
 
@@ -38,8 +42,8 @@ typedef struct qs_call {
     qs_node callable; /* REDUCE: the function; NEWOBJ: the class */
     qs_node args;     /* a TUPLE node */
     qs_node kwargs;   /* NEWOBJ_EX only: a DICT node */
-    qs_node state;    /* of BUILD; a second BUILD on one object makes it a LIST-like chain, see `builds` */
-    uint32_t builds;  /* how many BUILDs were applied; `state` is the last, qs_graph_build(i) gives each */
+    qs_node state;    /* of BUILD, the last one if there were several */
+    uint32_t builds;  /* how many BUILDs were applied; qs_node_build(i) gives each */
 } qs_call;
 
 typedef struct qs_graph qs_graph; /* immutable once the pickle machine returned it */
@@ -56,7 +60,7 @@ qs_node_kind qs_node_kind_of(const qs_graph *g, qs_node n); /* 0 for QS_NODE_NON
 int64_t qs_node_int(const qs_graph *g, qs_node n);          /* INT, BOOL */
 double qs_node_float(const qs_graph *g, qs_node n);
 qs_str qs_node_str(const qs_graph *g, qs_node n);    /* STR, BYTES, BYTEARRAY, LONG */
-bool qs_node_is_str8(const qs_graph *g, qs_node n);  /* a BYTES node that Python 2 wrote as str */
+bool qs_node_is_str8(const qs_graph *g, qs_node n);  /* a STR or BYTES node that Python 2 wrote as str */
 qs_str qs_node_module(const qs_graph *g, qs_node n); /* GLOBAL */
 qs_str qs_node_name(const qs_graph *g, qs_node n);   /* GLOBAL */
 bool qs_node_is_global(const qs_graph *g, qs_node n, const char *module, const char *name);
@@ -75,6 +79,10 @@ qs_node qs_node_persid(const qs_graph *g, qs_node n);
 bool qs_node_is_dict_like(const qs_graph *g, qs_node n);
 /* Value of the LAST pair whose key is the string `key` (Python keeps the last), or QS_NODE_NONE. Linear. */
 qs_node qs_node_get(const qs_graph *g, qs_node dict, const char *key);
+/* Everything a node refers to, whatever its kind, for walkers: REDUCE / NEWOBJ give callable, args and kwargs (that
+ * one may be QS_NODE_NONE), then items, pairs and builds; a DICT its keys and values in turn. */
+size_t qs_node_children(const qs_graph *g, qs_node n);
+qs_node qs_node_child(const qs_graph *g, qs_node n, size_t i);
 /* Byte offset in the pickle of the opcode that made the node (for messages). */
 uint64_t qs_node_offset(const qs_graph *g, qs_node n);
 
@@ -82,6 +90,4 @@ uint64_t qs_node_offset(const qs_graph *g, qs_node n);
  * printable; for the screen and for ls. */
 size_t qs_node_describe(const qs_graph *g, qs_node n, char *out, size_t cap);
 
-/* Building graphs in memory (for the demo, for writers that replace nodes): an edit is an OVERLAY that leaves
- * the base graph untouched. See pickle_emit.h. */
 #endif

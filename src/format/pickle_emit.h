@@ -26,7 +26,7 @@ bool qs_emit_nil(qs_emit *m, qs_err *e);
 bool qs_emit_bool(qs_emit *m, bool v, qs_err *e);
 bool qs_emit_int(qs_emit *m, int64_t v, qs_err *e);
 bool qs_emit_float(qs_emit *m, double v, qs_err *e);
-bool qs_emit_str(qs_emit *m, qs_str utf8, qs_err *e);                 /* memoised by content */
+bool qs_emit_str(qs_emit *m, qs_str utf8, qs_err *e);                   /* memoised by content */
 bool qs_emit_global(qs_emit *m, qs_str module, qs_str name, qs_err *e); /* memoised by content */
 /* Single opcodes, for shapes the calls above do not cover. */
 typedef enum qs_emit_op {
@@ -50,9 +50,9 @@ bool qs_emit_code(qs_emit *m, qs_emit_op op, qs_err *e);
 /* Memoise the object on top of the stack under a new index; fetch it later with qs_emit_get. */
 bool qs_emit_put(qs_emit *m, uint32_t *index, qs_err *e);
 bool qs_emit_get(qs_emit *m, uint32_t index, qs_err *e);
-/* Re-emit a node (hooks apply). Nodes of different graphs may be emitted into one pickle; the memo is kept per
- * graph. Protocol 3-5 constructs come out in their protocol-2 form (bytes as _codecs.encode as Python 3 does,
- * frozenset as a REDUCE); what protocol 2 cannot say is QS_E_UNSUPPORTED. */
+/* Re-emit a node (hooks apply). Nodes of different graphs may be emitted into one pickle; the memo is kept
+ * per graph. Protocol 3-5 constructs come out in their protocol-2 form (bytes as _codecs.encode as Python 3
+ * does, frozenset as a REDUCE); what protocol 2 cannot say is QS_E_UNSUPPORTED. */
 bool qs_emit_node(qs_emit *m, const qs_graph *g, qs_node n, const qs_limits *limits, qs_err *e);
 
 #endif

@@ -1,0 +1,714 @@
+#include "format/pickle.h"
+
+#include "base/reader.h"
+#include "format/graph_impl.h"
+#include "format/pickle_memo.h"
+#include "format/pickle_ops.h"
+#include "format/pickle_text.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+typedef struct vm {
+    qs_graph *g;
+    qs_reader in;
+    const qs_limits *lim;
+    qs_err *err;
+    QS_VEC(qs_node) stack;
+    QS_VEC(uint32_t) marks; /* heights of the stack */
+    qs_memo memo;
+    uint64_t ops;
+    size_t at;                  /* offset of the opcode at work */
+    unsigned char op;           /* its byte */
+    qs_node nil, no, yes, unit; /* made once: None, False, True, () */
+    size_t fold_budget;         /* bytes that folds may still copy: a hostile pickle folds one string often */
+} vm;
+
+const char *qs_pickle_op_name(unsigned char byte) {
+    switch (byte) {
+#define QS_PICKLE_OP(b, NAME, protocol, wo)                                                                  \
+    case b:                                                                                                  \
+        return #NAME;
+#include "format/pickle_ops.def"
+#undef QS_PICKLE_OP
+    default: return NULL;
+    }
+}
+
+bool qs_pickle_op_weights_only(unsigned char byte) {
+    switch (byte) {
+#define QS_PICKLE_OP(b, NAME, protocol, wo)                                                                  \
+    case b:                                                                                                  \
+        return wo;
+#include "format/pickle_ops.def"
+#undef QS_PICKLE_OP
+    default: return false;
+    }
+}
+
+/* ---- failing ---- */
+
+static bool bad(vm *m, const char *why) {
+    const char *name = qs_pickle_op_name(m->op);
+    return qs_fail_at(m->err, QS_E_INPUT, m->in.record, m->at, "%s is no valid pickle: %s at byte %zu: %s",
+                      m->in.record, name ? name : "opcode", m->at, why);
+}
+
+static bool unsupported(vm *m, const char *why) {
+    return qs_fail_at(m->err, QS_E_UNSUPPORTED, m->in.record, m->at, "%s: %s at byte %zu: %s", m->in.record,
+                      qs_pickle_op_name(m->op), m->at, why);
+}
+
+static bool over(vm *m, const char *what, uint64_t limit) {
+    return qs_fail_at(m->err, QS_E_LIMIT, m->in.record, m->at,
+                      "%s: more than %" PRIu64 " %s at byte %zu; no real checkpoint needs that many",
+                      m->in.record, limit, what, m->at);
+}
+
+/* ---- stack and marks ---- */
+
+static size_t fence(const vm *m) {
+    return m->marks.n ? m->marks.v[m->marks.n - 1] : 0;
+}
+
+static bool push(vm *m, qs_node n) {
+    if (n == QS_NODE_NONE) return qs_nomem(m->err);
+    if (m->stack.n >= m->lim->stack) return over(m, "objects on the stack", m->lim->stack);
+    return qs_push(&m->stack, n) || qs_nomem(m->err);
+}
+
+/* At least n objects above the last mark. */
+static bool need(vm *m, size_t n) {
+    if (m->stack.n - fence(m) >= n) return true;
+    return bad(m, m->marks.n ? "a MARK is in the way" : "the stack is empty");
+}
+
+static qs_node top(const vm *m, size_t down) {
+    return m->stack.v[m->stack.n - 1 - down];
+}
+
+static qs_node_kind kind_of(const vm *m, qs_node n) {
+    return qs_node_kind_of(m->g, n);
+}
+
+/* Takes the last mark away; the objects above it stay at stack[*from .. stack.n). */
+static bool pop_mark(vm *m, size_t *from) {
+    if (m->marks.n == 0) return bad(m, "there is no MARK");
+    *from = m->marks.v[--m->marks.n];
+    return true;
+}
+
+static bool op_mark(vm *m) {
+    if (m->marks.n >= m->lim->marks) return over(m, "open marks", m->lim->marks);
+    return qs_push(&m->marks, (uint32_t)m->stack.n) || qs_nomem(m->err);
+}
+
+static bool op_pop(vm *m) {
+    if (m->marks.n && fence(m) == m->stack.n) {
+        m->marks.n--;
+        return true;
+    }
+    if (!need(m, 1)) return false;
+    m->stack.n--;
+    return true;
+}
+
+static bool op_pop_mark(vm *m) {
+    size_t from;
+    if (!pop_mark(m, &from)) return false;
+    m->stack.n = from;
+    return true;
+}
+
+/* ---- memo ---- */
+
+static bool put(vm *m, uint32_t index) {
+    if (!need(m, 1)) return false;
+    if (m->memo.count >= m->lim->memo) return over(m, "memo entries", m->lim->memo);
+    return qs_memo_put(&m->memo, index, top(m, 0)) || qs_nomem(m->err);
+}
+
+static bool get(vm *m, uint32_t index) {
+    if (!qs_reader_ok(&m->in)) return false;
+    qs_node n = qs_memo_get(&m->memo, index);
+    if (n == QS_NODE_NONE) return bad(m, "nothing was ever memoised under this index");
+    return push(m, n);
+}
+
+static bool op_text_memo(vm *m) {
+    uint32_t index;
+    qs_str line = qs_read_line(&m->in);
+    if (!qs_reader_ok(&m->in)) return false;
+    if (!qs_text_index(line, &index)) return bad(m, "the memo index is no number below 2^32");
+    return m->op == PK_PUT ? put(m, index) : get(m, index);
+}
+
+/* ---- atoms ---- */
+
+static qs_node node(vm *m, qs_node_kind k) {
+    return qs_graph_add_(m->g, k, m->at);
+}
+
+/* One node serves every use of None, True, False and (). */
+static bool push_constant(vm *m, qs_node *slot, qs_node_kind k, int64_t v) {
+    if (*slot == QS_NODE_NONE && (*slot = node(m, k)) != QS_NODE_NONE && k == QS_NODE_BOOL)
+        qs_graph_rec_(m->g, *slot)->u.i = v;
+    return push(m, *slot);
+}
+
+static bool push_bool(vm *m, bool v) {
+    return push_constant(m, v ? &m->yes : &m->no, QS_NODE_BOOL, v);
+}
+
+static bool push_int(vm *m, int64_t v) {
+    if (!qs_reader_ok(&m->in)) return false;
+    qs_node n = node(m, QS_NODE_INT);
+    if (n != QS_NODE_NONE) qs_graph_rec_(m->g, n)->u.i = v;
+    return push(m, n);
+}
+
+static bool push_float(vm *m, double v) {
+    if (!qs_reader_ok(&m->in)) return false;
+    qs_node n = node(m, QS_NODE_FLOAT);
+    if (n != QS_NODE_NONE) qs_graph_rec_(m->g, n)->u.f = v;
+    return push(m, n);
+}
+
+/* A little-endian two's complement number of any length. */
+static bool push_le(vm *m, qs_str le) {
+    if (!qs_reader_ok(&m->in)) return false;
+    le = qs_le_trim(le);
+    if (le.n > 8) return push(m, qs_graph_add_text_(m->g, QS_NODE_LONG, m->at, le));
+    uint64_t v = le.n && (unsigned char)le.p[le.n - 1] >= 0x80 ? UINT64_MAX : 0;
+    for (size_t i = le.n; i > 0; i--) v = v << 8 | (unsigned char)le.p[i - 1];
+    return push_int(m, (int64_t)v);
+}
+
+/* `n` bytes of argument, checked against the limit before they are looked at. */
+static qs_str argument(vm *m, uint64_t n) {
+    if (qs_reader_ok(&m->in) && n > m->lim->string_bytes && n <= qs_reader_left(&m->in))
+        over(m, "bytes in one string", m->lim->string_bytes);
+    return qs_read_bytes(&m->in, n);
+}
+
+static bool push_text(vm *m, qs_node_kind k, qs_str s) {
+    if (!qs_reader_ok(&m->in)) return false;
+    if (k == QS_NODE_STR && !qs_utf8_ok(s)) return bad(m, "the string is not UTF-8");
+    return push(m, qs_graph_add_text_(m->g, k, m->at, s));
+}
+
+/* Strings of Python 2. torch.load decodes them as UTF-8; what cannot be decoded stays bytes here. */
+static bool push_str8(vm *m, qs_str s) {
+    if (!qs_reader_ok(&m->in)) return false;
+    qs_node n = qs_graph_add_text_(m->g, qs_utf8_ok(s) ? QS_NODE_STR : QS_NODE_BYTES, m->at, s);
+    if (n != QS_NODE_NONE) qs_graph_rec_(m->g, n)->flags |= NODE_STR8;
+    return push(m, n);
+}
+
+static bool op_text_int(vm *m) {
+    qs_str line = qs_read_line(&m->in), le = {0};
+    bool nomem = false;
+    if (!qs_reader_ok(&m->in)) return false;
+    if (m->op == PK_INT && (qs_str_is(line, "01") || qs_str_is(line, "00")))
+        return push_bool(m, line.p[1] == '1');
+    if (m->op == PK_LONG && line.n && line.p[line.n - 1] == 'L') line.n--;
+    if (qs_text_int(&m->g->arena, line, &le, &nomem)) return push_le(m, le);
+    return nomem ? qs_nomem(m->err) : bad(m, "not a decimal number of at most 4300 digits");
+}
+
+static bool op_text_float(vm *m) {
+    double v = 0;
+    qs_str line = qs_read_line(&m->in);
+    if (!qs_reader_ok(&m->in)) return false;
+    return qs_text_float(line, &v) ? push_float(m, v) : bad(m, "not a number");
+}
+
+static bool op_text_string(vm *m) {
+    qs_str line = qs_read_line(&m->in), s = {0};
+    bool nomem = false, quoted = m->op == PK_STRING;
+    if (!qs_reader_ok(&m->in)) return false;
+    if (line.n > m->lim->string_bytes) return over(m, "bytes in one string", m->lim->string_bytes);
+    if (quoted ? qs_text_quoted(&m->g->arena, line, &s, &nomem)
+               : qs_text_unicode(&m->g->arena, line, &s, &nomem))
+        return quoted ? push_str8(m, s) : push_text(m, QS_NODE_STR, s);
+    return nomem ? qs_nomem(m->err) : bad(m, "a string with broken quotes or escapes");
+}
+
+static bool op_binfloat(vm *m) {
+    uint64_t bits = qs_read_u64be(&m->in);
+    double v;
+    memcpy(&v, &bits, sizeof v);
+    return push_float(m, v);
+}
+
+static bool op_long4(vm *m) {
+    int32_t n = (int32_t)qs_read_u32le(&m->in);
+    if (n < 0) return bad(m, "a number of negative length");
+    return push_le(m, argument(m, (uint32_t)n));
+}
+
+/* Python 2 counts BINSTRING in a signed int. */
+static bool op_binstring(vm *m) {
+    int32_t n = (int32_t)qs_read_u32le(&m->in);
+    if (n < 0) return bad(m, "a string of negative length");
+    return push_str8(m, argument(m, (uint32_t)n));
+}
+
+/* ---- containers ---- */
+
+static bool extend(vm *m, qs_span *s, const qs_node *from, size_t n) {
+    return qs_graph_extend_(m->g, s, from, n) || qs_nomem(m->err);
+}
+
+static bool hashable(const vm *m, qs_node n) {
+    qs_node_kind k = kind_of(m, n);
+    return k != QS_NODE_LIST && k != QS_NODE_DICT && k != QS_NODE_SET && k != QS_NODE_BYTEARRAY;
+}
+
+/* What goes into a dict or set must be able to. */
+static bool check_keys(vm *m, qs_node_kind k, const qs_node *v, size_t n) {
+    if (k != QS_NODE_DICT && k != QS_NODE_SET && k != QS_NODE_FROZENSET) return true;
+    if (k == QS_NODE_DICT && n % 2) return bad(m, "a key without a value");
+    for (size_t i = 0; i < n; i += k == QS_NODE_DICT ? 2 : 1)
+        if (!hashable(m, v[i])) return bad(m, "a list, dict, set or bytearray cannot be a key");
+    return true;
+}
+
+/* The n topmost objects become the items of a new node. */
+static bool collect(vm *m, qs_node_kind k, size_t n) {
+    const qs_node *from = m->stack.v + (m->stack.n - n);
+    if (!check_keys(m, k, from, n)) return false;
+    qs_node made = node(m, k);
+    if (made == QS_NODE_NONE) return qs_nomem(m->err);
+    if (!extend(m, &qs_graph_rec_(m->g, made)->u.span, from, n)) return false;
+    m->stack.n -= n;
+    return push(m, made);
+}
+
+static bool op_tuple_n(vm *m, size_t n) {
+    return need(m, n) && collect(m, QS_NODE_TUPLE, n);
+}
+
+static bool op_marked(vm *m, qs_node_kind k) {
+    size_t from;
+    return pop_mark(m, &from) && collect(m, k, m->stack.n - from);
+}
+
+static bool is_object(const vm *m, qs_node n) {
+    return kind_of(m, n) == QS_NODE_REDUCE || kind_of(m, n) == QS_NODE_NEWOBJ;
+}
+
+/* Where APPENDS, SETITEMS and ADDITEMS put things into `target`; NULL if Python could not. Sets and lists of
+ * their own kind only; a call's result may be a list (items) or a mapping (pairs). */
+static qs_span *filling(vm *m, qs_node target, qs_node_kind k) {
+    if (kind_of(m, target) == k) return &qs_graph_rec_(m->g, target)->u.span;
+    if (!is_object(m, target) || k == QS_NODE_SET) {
+        bad(m, k == QS_NODE_LIST   ? "the object below is no list"
+               : k == QS_NODE_DICT ? "the object below is no dict"
+                                   : "the object below is no set");
+        return NULL;
+    }
+    qs_call_ext *x = qs_graph_ext_(m->g, target);
+    if (!x) {
+        qs_nomem(m->err);
+        return NULL;
+    }
+    return k == QS_NODE_DICT ? &x->pairs : &x->items;
+}
+
+/* Moves stack[from ..) into the object below it. */
+static bool fill(vm *m, qs_node_kind k, size_t from) {
+    size_t n = m->stack.n - from;
+    if (from <= fence(m)) return bad(m, "there is no object to fill");
+    if (!check_keys(m, k, m->stack.v + from, n)) return false;
+    qs_span *s = filling(m, m->stack.v[from - 1], k);
+    if (!s || !extend(m, s, m->stack.v + from, n)) return false;
+    m->stack.n = from;
+    return true;
+}
+
+static bool op_fill_n(vm *m, qs_node_kind k, size_t n) {
+    return need(m, n + 1) && fill(m, k, m->stack.n - n);
+}
+
+static bool op_fill_marked(vm *m, qs_node_kind k) {
+    size_t from;
+    return pop_mark(m, &from) && fill(m, k, from);
+}
+
+/* ---- globals and calls ---- */
+
+static bool push_global(vm *m, qs_str module, qs_str name) {
+    if (!qs_reader_ok(&m->in)) return false;
+    if (!qs_utf8_ok(module) || !qs_utf8_ok(name)) return bad(m, "the name is not UTF-8");
+    qs_node n = node(m, QS_NODE_GLOBAL);
+    if (n == QS_NODE_NONE) return qs_nomem(m->err);
+    qs_graph_rec_(m->g, n)->u.global = (uint32_t)m->g->globals.n;
+    qs_global_rec rec = {module, name};
+    return qs_push(&m->g->globals, rec) ? push(m, n) : qs_nomem(m->err);
+}
+
+static bool op_global(vm *m) {
+    qs_str module = qs_read_line(&m->in);
+    qs_str name = qs_read_line(&m->in);
+    return push_global(m, module, name);
+}
+
+static bool op_stack_global(vm *m) {
+    if (!need(m, 2)) return false;
+    qs_node module = top(m, 1), name = top(m, 0);
+    if (kind_of(m, module) != QS_NODE_STR || kind_of(m, name) != QS_NODE_STR)
+        return bad(m, "module and name must be strings");
+    m->stack.n -= 2;
+    return push_global(m, qs_node_str(m->g, module), qs_node_str(m->g, name));
+}
+
+/* What can stand for a class or function: a name, what a call gave, or a persistent object (old torch files
+ * keep classes as those). */
+static bool callable(const vm *m, qs_node n) {
+    return kind_of(m, n) == QS_NODE_GLOBAL || kind_of(m, n) == QS_NODE_PERSID || is_object(m, n);
+}
+
+static bool push_call(vm *m, qs_node_kind k, qs_node what, qs_node args) {
+    if (!callable(m, what)) return bad(m, "what is called is neither a class nor a function");
+    if (kind_of(m, args) != QS_NODE_TUPLE) return bad(m, "the arguments are not a tuple");
+    return push(m, qs_graph_add_call_(m->g, k, m->at, what, args));
+}
+
+static bool op_newobj(vm *m) {
+    if (!need(m, 2)) return false;
+    qs_node args = top(m, 0), cls = top(m, 1);
+    m->stack.n -= 2;
+    return push_call(m, QS_NODE_NEWOBJ, cls, args);
+}
+
+static bool push_newobj_ex(vm *m, qs_node cls, qs_node args, qs_node kwargs) {
+    if (kind_of(m, kwargs) != QS_NODE_DICT) return bad(m, "the keyword arguments are not a dict");
+    if (!push_call(m, QS_NODE_NEWOBJ, cls, args)) return false;
+    qs_call_ext *x = qs_graph_ext_(m->g, top(m, 0));
+    if (!x) return qs_nomem(m->err);
+    x->kwargs = kwargs;
+    return true;
+}
+
+static bool op_newobj_ex(vm *m) {
+    if (!need(m, 3)) return false;
+    m->stack.n -= 3;
+    const qs_node *n = m->stack.v + m->stack.n;
+    return push_newobj_ex(m, n[0], n[1], n[2]);
+}
+
+/* OBJ and INST: cls(*args), but cls.__new__(cls) when there are no arguments (pickle.py, _instantiate). */
+static bool instantiate(vm *m, qs_node cls, size_t from) {
+    qs_node_kind k = m->stack.n == from ? QS_NODE_NEWOBJ : QS_NODE_REDUCE;
+    if (!collect(m, QS_NODE_TUPLE, m->stack.n - from)) return false;
+    qs_node args = m->stack.v[--m->stack.n];
+    return push_call(m, k, cls, args);
+}
+
+static bool op_inst(vm *m) {
+    size_t from;
+    if (!op_global(m) || !need(m, 1)) return false;
+    qs_node cls = m->stack.v[--m->stack.n];
+    return pop_mark(m, &from) && instantiate(m, cls, from);
+}
+
+static bool op_obj(vm *m) {
+    size_t from;
+    if (!pop_mark(m, &from)) return false;
+    if (m->stack.n == from) return bad(m, "there is no class above the MARK");
+    /* The class stands below its arguments: it stays on the stack while they are collected. */
+    qs_node cls = m->stack.v[from];
+    if (!instantiate(m, cls, from + 1)) return false;
+    m->stack.v[from] = top(m, 0);
+    m->stack.n--;
+    return true;
+}
+
+static bool op_build(vm *m) {
+    if (!need(m, 2)) return false;
+    qs_node state = top(m, 0), target = top(m, 1);
+    if (kind_of(m, target) == QS_NODE_GLOBAL)
+        return unsupported(m, "it changes a class or function itself, for the whole Python process; no "
+                              "checkpoint needs that");
+    if (!is_object(m, target)) return bad(m, "this object takes no state");
+    qs_call_ext *x = qs_graph_ext_(m->g, target);
+    if (!x) return qs_nomem(m->err);
+    if (!extend(m, &x->builds, &state, 1)) return false;
+    m->stack.n--;
+    return true;
+}
+
+static bool push_persid(vm *m, qs_node id) {
+    qs_node n = node(m, QS_NODE_PERSID);
+    if (n != QS_NODE_NONE) qs_graph_rec_(m->g, n)->u.node = id;
+    return push(m, n);
+}
+
+static bool op_persid(vm *m) {
+    qs_str line = qs_read_line(&m->in);
+    if (!push_text(m, QS_NODE_STR, line)) return false;
+    return push_persid(m, m->stack.v[--m->stack.n]);
+}
+
+static bool op_binpersid(vm *m) {
+    return need(m, 1) && push_persid(m, m->stack.v[--m->stack.n]);
+}
+
+/* ---- calls that protocol 2 uses where later protocols have opcodes ---- */
+
+static bool is_builtin(const vm *m, qs_node f, const char *name) {
+    return qs_node_is_global(m->g, f, "__builtin__", name) || qs_node_is_global(m->g, f, "builtins", name);
+}
+
+/* Whether `n` more bytes may be copied by a fold. What is over stays the call it is. */
+static bool may_fold(vm *m, size_t n) {
+    if (n > m->fold_budget) return false;
+    m->fold_budget -= n;
+    return true;
+}
+
+static qs_node or_nomem(vm *m, qs_node n) {
+    if (n == QS_NODE_NONE) qs_nomem(m->err);
+    return n;
+}
+
+/* Code points up to U+00FF back to bytes; false if there are others. */
+static bool latin1(vm *m, qs_str s, qs_str *out) {
+    if (!may_fold(m, s.n)) return false;
+    char *p = qs_arena_alloc(&m->g->arena, s.n);
+    size_t n = 0;
+    if (!p) return qs_nomem(m->err);
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c < 0x80) {
+            p[n++] = (char)c;
+        } else {
+            if (c > 0xc3 || i + 1 >= s.n) return false;
+            p[n++] = (char)((c & 3) << 6 | ((unsigned char)s.p[++i] & 0x3f));
+        }
+    }
+    *out = (qs_str){p, n};
+    return true;
+}
+
+/* Python 3 writes bytes to protocol 2 as _codecs.encode(text, 'latin1'), empty ones as bytes(). */
+static qs_node fold_bytes(vm *m, qs_node f, qs_node args) {
+    qs_node text = qs_node_item(m->g, args, 0), enc = qs_node_item(m->g, args, 1);
+    qs_str raw = {0};
+    bool empty = is_builtin(m, f, "bytes") && qs_node_len(m->g, args) == 0;
+    if (!empty && (!qs_node_is_global(m->g, f, "_codecs", "encode") || qs_node_len(m->g, args) != 2 ||
+                   kind_of(m, text) != QS_NODE_STR || !qs_str_is(qs_node_str(m->g, enc), "latin1") ||
+                   !latin1(m, qs_node_str(m->g, text), &raw)))
+        return QS_NODE_NONE;
+    return or_nomem(m, qs_graph_add_text_(m->g, QS_NODE_BYTES, m->at, raw));
+}
+
+static qs_node fold_bytearray(vm *m, qs_node f, qs_node args) {
+    size_t n = qs_node_len(m->g, args);
+    qs_node from = qs_node_item(m->g, args, 0);
+    if (!is_builtin(m, f, "bytearray") || n > 1 || (n == 1 && kind_of(m, from) != QS_NODE_BYTES))
+        return QS_NODE_NONE;
+    return or_nomem(m, qs_graph_add_text_(m->g, QS_NODE_BYTEARRAY, m->at, qs_node_str(m->g, from)));
+}
+
+/* set([...]) and frozenset([...]): the list is only a vehicle. */
+static qs_node fold_set(vm *m, qs_node f, qs_node args) {
+    qs_node from = qs_node_item(m->g, args, 0);
+    bool frozen = is_builtin(m, f, "frozenset");
+    if (!frozen && !is_builtin(m, f, "set")) return QS_NODE_NONE;
+    if (qs_node_len(m->g, args) != 1 || kind_of(m, from) != QS_NODE_LIST) return QS_NODE_NONE;
+    qs_span items = qs_graph_rec_(m->g, from)->u.span;
+    if (!may_fold(m, items.n)) return QS_NODE_NONE;
+    for (uint32_t i = 0; i < items.n; i++)
+        if (!hashable(m, m->g->kids.v[items.start + i])) return QS_NODE_NONE;
+    /* Reserved first, so that the source of the copy does not move. */
+    if (!qs_reserve(&m->g->kids, m->g->kids.n + 2 * (size_t)items.n + 2)) return or_nomem(m, QS_NODE_NONE);
+    qs_node set = or_nomem(m, node(m, frozen ? QS_NODE_FROZENSET : QS_NODE_SET));
+    if (!set || !extend(m, &qs_graph_rec_(m->g, set)->u.span, m->g->kids.v + items.start, items.n))
+        return QS_NODE_NONE;
+    return set;
+}
+
+static bool are_pairs(const vm *m, qs_node list) {
+    for (size_t i = 0; i < qs_node_len(m->g, list); i++) {
+        qs_node pair = qs_node_item(m->g, list, i);
+        qs_node_kind k = kind_of(m, pair);
+        if ((k != QS_NODE_LIST && k != QS_NODE_TUPLE) || qs_node_len(m->g, pair) != 2 ||
+            !hashable(m, qs_node_item(m->g, pair, 0)))
+            return false;
+    }
+    return true;
+}
+
+/* Python 2.7 wrote OrderedDict([[k, v], ...]) where Python 3 writes OrderedDict() and SETITEMS. */
+static qs_node fold_ordered(vm *m, qs_node f, qs_node args) {
+    qs_node list = qs_node_item(m->g, args, 0);
+    size_t n = qs_node_len(m->g, list);
+    if (!qs_node_is_global(m->g, f, "collections", "OrderedDict") || qs_node_len(m->g, args) != 1 ||
+        kind_of(m, list) != QS_NODE_LIST || !may_fold(m, n) || !are_pairs(m, list))
+        return QS_NODE_NONE;
+    if (!m->unit) m->unit = node(m, QS_NODE_TUPLE);
+    qs_node made = m->unit ? qs_graph_add_call_(m->g, QS_NODE_REDUCE, m->at, f, m->unit) : QS_NODE_NONE;
+    qs_call_ext *x = made ? qs_graph_ext_(m->g, made) : NULL;
+    for (size_t i = 0; x && i < n; i++) {
+        qs_node pair = qs_node_item(m->g, list, i);
+        qs_node kv[2] = {qs_node_item(m->g, pair, 0), qs_node_item(m->g, pair, 1)};
+        if (!qs_graph_extend_(m->g, &x->pairs, kv, 2)) return or_nomem(m, QS_NODE_NONE);
+    }
+    return or_nomem(m, x ? made : QS_NODE_NONE);
+}
+
+static bool op_reduce(vm *m) {
+    static qs_node (*const folds[])(vm *, qs_node, qs_node) = {fold_bytes, fold_bytearray, fold_set,
+                                                               fold_ordered};
+    if (!need(m, 2)) return false;
+    qs_node args = top(m, 0), f = top(m, 1);
+    m->stack.n -= 2;
+    if (kind_of(m, f) == QS_NODE_GLOBAL && kind_of(m, args) == QS_NODE_TUPLE) {
+        for (size_t i = 0; i < sizeof folds / sizeof *folds; i++) {
+            qs_node made = folds[i](m, f, args);
+            if (made != QS_NODE_NONE) return push(m, made);
+            if (!qs_reader_ok(&m->in)) return false;
+        }
+        if (qs_node_is_global(m->g, f, "copyreg", "__newobj_ex__") && qs_node_len(m->g, args) == 3)
+            return push_newobj_ex(m, qs_node_item(m->g, args, 0), qs_node_item(m->g, args, 1),
+                                  qs_node_item(m->g, args, 2));
+    }
+    return push_call(m, QS_NODE_REDUCE, f, args);
+}
+
+/* ---- the machine ---- */
+
+static bool op_proto(vm *m) {
+    uint8_t v = qs_read_u8(&m->in);
+    if (!qs_reader_ok(&m->in)) return false;
+    if (v > 5) return unsupported(m, "a protocol newer than 5");
+    if (v > m->g->protocol) m->g->protocol = v;
+    return true;
+}
+
+/* Frames are hints for buffered reading; like Python's C unpickler, only their size is checked. */
+static bool op_frame(vm *m) {
+    uint64_t n = qs_read_u64le(&m->in);
+    if (qs_reader_ok(&m->in) && n > qs_reader_left(&m->in))
+        return bad(m, "the frame is larger than the file");
+    return qs_reader_ok(&m->in);
+}
+
+static bool op_dup(vm *m) {
+    return need(m, 1) && push(m, top(m, 0));
+}
+
+static bool step(vm *m) {
+    qs_reader *in = &m->in;
+    switch (m->op) {
+    case PK_MARK: return op_mark(m);
+    case PK_POP: return op_pop(m);
+    case PK_POP_MARK: return op_pop_mark(m);
+    case PK_DUP: return op_dup(m);
+    case PK_NONE: return push_constant(m, &m->nil, QS_NODE_NIL, 0);
+    case PK_NEWTRUE: return push_bool(m, true);
+    case PK_NEWFALSE: return push_bool(m, false);
+    case PK_INT:
+    case PK_LONG: return op_text_int(m);
+    case PK_BININT: return push_int(m, (int32_t)qs_read_u32le(in));
+    case PK_BININT1: return push_int(m, qs_read_u8(in));
+    case PK_BININT2: return push_int(m, qs_read_u16le(in));
+    case PK_LONG1: return push_le(m, argument(m, qs_read_u8(in)));
+    case PK_LONG4: return op_long4(m);
+    case PK_FLOAT: return op_text_float(m);
+    case PK_BINFLOAT: return op_binfloat(m);
+    case PK_STRING:
+    case PK_UNICODE: return op_text_string(m);
+    case PK_BINSTRING: return op_binstring(m);
+    case PK_SHORT_BINSTRING: return push_str8(m, argument(m, qs_read_u8(in)));
+    case PK_BINUNICODE: return push_text(m, QS_NODE_STR, argument(m, qs_read_u32le(in)));
+    case PK_SHORT_BINUNICODE: return push_text(m, QS_NODE_STR, argument(m, qs_read_u8(in)));
+    case PK_BINUNICODE8: return push_text(m, QS_NODE_STR, argument(m, qs_read_u64le(in)));
+    case PK_BINBYTES: return push_text(m, QS_NODE_BYTES, argument(m, qs_read_u32le(in)));
+    case PK_SHORT_BINBYTES: return push_text(m, QS_NODE_BYTES, argument(m, qs_read_u8(in)));
+    case PK_BINBYTES8: return push_text(m, QS_NODE_BYTES, argument(m, qs_read_u64le(in)));
+    case PK_BYTEARRAY8: return push_text(m, QS_NODE_BYTEARRAY, argument(m, qs_read_u64le(in)));
+    case PK_EMPTY_TUPLE: return push_constant(m, &m->unit, QS_NODE_TUPLE, 0);
+    case PK_TUPLE1: return op_tuple_n(m, 1);
+    case PK_TUPLE2: return op_tuple_n(m, 2);
+    case PK_TUPLE3: return op_tuple_n(m, 3);
+    case PK_TUPLE: return op_marked(m, QS_NODE_TUPLE);
+    case PK_EMPTY_LIST: return collect(m, QS_NODE_LIST, 0);
+    case PK_LIST: return op_marked(m, QS_NODE_LIST);
+    case PK_APPEND: return op_fill_n(m, QS_NODE_LIST, 1);
+    case PK_APPENDS: return op_fill_marked(m, QS_NODE_LIST);
+    case PK_EMPTY_DICT: return collect(m, QS_NODE_DICT, 0);
+    case PK_DICT: return op_marked(m, QS_NODE_DICT);
+    case PK_SETITEM: return op_fill_n(m, QS_NODE_DICT, 2);
+    case PK_SETITEMS: return op_fill_marked(m, QS_NODE_DICT);
+    case PK_EMPTY_SET: return collect(m, QS_NODE_SET, 0);
+    case PK_ADDITEMS: return op_fill_marked(m, QS_NODE_SET);
+    case PK_FROZENSET: return op_marked(m, QS_NODE_FROZENSET);
+    case PK_GLOBAL: return op_global(m);
+    case PK_STACK_GLOBAL: return op_stack_global(m);
+    case PK_REDUCE: return op_reduce(m);
+    case PK_BUILD: return op_build(m);
+    case PK_NEWOBJ: return op_newobj(m);
+    case PK_NEWOBJ_EX: return op_newobj_ex(m);
+    case PK_INST: return op_inst(m);
+    case PK_OBJ: return op_obj(m);
+    case PK_PERSID: return op_persid(m);
+    case PK_BINPERSID: return op_binpersid(m);
+    case PK_PUT:
+    case PK_GET: return op_text_memo(m);
+    case PK_BINPUT: return put(m, qs_read_u8(in));
+    case PK_LONG_BINPUT: return put(m, qs_read_u32le(in));
+    case PK_MEMOIZE: return put(m, m->memo.count);
+    case PK_BINGET: return get(m, qs_read_u8(in));
+    case PK_LONG_BINGET: return get(m, qs_read_u32le(in));
+    case PK_PROTO: return op_proto(m);
+    case PK_FRAME: return op_frame(m);
+    case PK_EXT1:
+    case PK_EXT2:
+    case PK_EXT4:
+        return unsupported(m, "a code from copyreg's extension registry, which only its writer knows");
+    case PK_NEXT_BUFFER:
+    case PK_READONLY_BUFFER: return unsupported(m, "out-of-band buffers, which are not in this file");
+    default: return bad(m, "no such opcode");
+    }
+}
+
+static bool run(vm *m) {
+    for (;;) {
+        m->at = m->in.at;
+        m->op = qs_read_u8(&m->in);
+        if (!qs_reader_ok(&m->in)) return false;
+        if (++m->ops > m->lim->opcodes) return over(m, "opcodes", m->lim->opcodes);
+        if (m->op == PK_STOP) break;
+        /* Some arguments are read without looking at the cursor's error: it is looked at here. */
+        if (!step(m) || !qs_reader_ok(&m->in)) return false;
+    }
+    if (!need(m, 1)) return false;
+    m->g->root = top(m, 0);
+    m->g->end = m->in.at;
+    return true;
+}
+
+bool qs_pickle_read(const void *data, size_t n, const char *record, const qs_limits *limits, qs_graph **out,
+                    qs_err *e) {
+    if (n > limits->pickle_bytes || n >= UINT32_MAX)
+        return qs_fail_at(e, QS_E_LIMIT, record, 0, "%s is %zu bytes, the limit is %" PRIu64, record, n,
+                          limits->pickle_bytes);
+    qs_err own = QS_ERR_INIT; /* the cursor reads this one: *e may hold an older error */
+    vm m = {.lim = limits, .err = &own, .in = {.p = data, .n = n, .record = record, .err = &own}};
+    m.fold_budget = n;
+    m.g = qs_graph_new_(data, n);
+    bool ok = m.g ? run(&m) : qs_nomem(&own);
+    free(m.stack.v);
+    free(m.marks.v);
+    qs_memo_free(&m.memo);
+    if (ok) {
+        *out = m.g;
+        return true;
+    }
+    qs_graph_free(m.g);
+    if (e && e->code == QS_OK) *e = own;
+    return false;
+}
