@@ -1,0 +1,72 @@
+#include "ui/commands.h"
+
+static const qs_command_info infos[QS_CMD_COUNT] = {
+    [QS_CMD_NONE] = {"", "", 0, "", ""},
+#define QS_COMMAND(NAME, name, keys, where, group, help) [QS_CMD_##NAME] = {name, keys, where, group, help},
+#include "ui/commands.def"
+#undef QS_COMMAND
+};
+
+const qs_command_info *qs_command_get(qs_command c) { return &infos[c < QS_CMD_COUNT ? c : QS_CMD_NONE]; }
+
+static bool candidate(qs_command c, qs_str start, qs_context where) {
+    return (infos[c].where & (unsigned)where) && qs_str_starts(qs_str_of(infos[c].name), start);
+}
+
+qs_command qs_command_find(qs_str name, qs_context where) {
+    qs_command found = QS_CMD_NONE;
+    size_t n = 0;
+    for (qs_command c = QS_CMD_NONE + 1; c < QS_CMD_COUNT; c++) {
+        if (!candidate(c, name, where)) continue;
+        if (qs_str_is(name, infos[c].name)) return c;
+        found = c;
+        n++;
+    }
+    return n == 1 && name.n ? found : QS_CMD_NONE;
+}
+
+size_t qs_command_complete(qs_str start, qs_context where, char *out, size_t cap) {
+    size_t n = 0;
+    qs_str common = start;
+    for (qs_command c = QS_CMD_NONE + 1; c < QS_CMD_COUNT; c++) {
+        if (!candidate(c, start, where)) continue;
+        qs_str name = qs_str_of(infos[c].name);
+        if (n++ == 0) common = name;
+        size_t same = 0;
+        while (same < common.n && same < name.n && common.p[same] == name.p[same]) same++;
+        common = qs_str_sub(common, 0, same);
+    }
+    snprintf(out, cap, "%.*s", QS_FMT(common));
+    return n;
+}
+
+/* The next blank-separated word of *rest; n == 0 at the end. */
+static qs_str next_key(qs_str *rest) {
+    while (rest->n && rest->p[0] == ' ') *rest = qs_str_sub(*rest, 1, rest->n);
+    size_t end = qs_str_find(*rest, QS_STR(" "));
+    if (end == SIZE_MAX) end = rest->n;
+    qs_str word = qs_str_sub(*rest, 0, end);
+    *rest = qs_str_sub(*rest, end, rest->n);
+    return word;
+}
+
+void qs_keymap_init(qs_keymap *m) {
+    m->n = 0;
+    for (qs_command c = QS_CMD_NONE + 1; c < QS_CMD_COUNT; c++) {
+        qs_str rest = qs_str_of(infos[c].keys);
+        for (qs_str key = next_key(&rest); key.n && m->n < QS_BINDINGS_MAX; key = next_key(&rest))
+            m->v[m->n++] = (struct qs_binding){qs_key_parse(key), infos[c].where, c};
+    }
+}
+
+qs_command qs_keymap_find(const qs_keymap *m, qs_context where, uint32_t key) {
+    for (size_t i = 0; i < m->n; i++)
+        if (m->v[i].key == key && (m->v[i].where & (unsigned)where)) return m->v[i].command;
+    return QS_CMD_NONE;
+}
+
+void qs_command_key(qs_command c, char *out, size_t cap) {
+    qs_str rest = qs_str_of(qs_command_get(c)->keys);
+    qs_str key = next_key(&rest);
+    snprintf(out, cap, "%.*s", QS_FMT(key));
+}

@@ -1,0 +1,51 @@
+/* Commands and the keys bound to them; the table is commands.def. */
+#ifndef QS_UI_COMMANDS_H
+#define QS_UI_COMMANDS_H
+
+#include "ui/event.h"
+
+/* Where a key means something. */
+typedef enum qs_context {
+    QS_CTX_TREE = 1,
+    QS_CTX_PLAN = 2,
+    QS_CTX_TEXT = 4, /* help, messages */
+    QS_CTX_DIALOG = 8,
+} qs_context;
+
+typedef enum qs_command {
+    QS_CMD_NONE,
+#define QS_COMMAND(NAME, ...) QS_CMD_##NAME,
+#include "ui/commands.def"
+#undef QS_COMMAND
+    QS_CMD_COUNT
+} qs_command;
+
+typedef struct qs_command_info {
+    const char *name, *keys;
+    unsigned where; /* set of qs_context */
+    const char *group, *help;
+} qs_command_info;
+const qs_command_info *qs_command_get(qs_command c);
+/* The command of this name, or the only one that begins so in that context; NONE if there is none or more. */
+qs_command qs_command_find(qs_str name, qs_context where);
+/* What the name could be completed to: the longest text all candidates share, into out. Returns how many there
+ * are. */
+size_t qs_command_complete(qs_str start, qs_context where, char *out, size_t cap);
+
+enum { QS_BINDINGS_MAX = 256 };
+typedef struct qs_keymap {
+    struct qs_binding {
+        uint32_t key;
+        unsigned where;
+        qs_command command;
+    } v[QS_BINDINGS_MAX];
+    size_t n;
+} qs_keymap;
+
+/* The bindings of commands.def. */
+void qs_keymap_init(qs_keymap *m);
+qs_command qs_keymap_find(const qs_keymap *m, qs_context where, uint32_t key);
+/* First key of a command, for hints: "m", "^R". */
+void qs_command_key(qs_command c, char *out, size_t cap);
+
+#endif
