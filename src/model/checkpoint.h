@@ -22,7 +22,7 @@ typedef struct qs_root {
     qs_str path; /* "model", "ema", "" for the top level, "a.b" nested */
     qs_root_kind kind;
     qs_node node;
-    uint32_t entries; /* tensors in it */
+    uint32_t entries;  /* tensors in it */
     qs_str class_name; /* of a MODULE root: "ultralytics.nn.tasks.DetectionModel" */
 } qs_root;
 
@@ -45,11 +45,11 @@ uint32_t qs_checkpoint_root_count(const qs_checkpoint *c);
 const qs_root *qs_checkpoint_root(const qs_checkpoint *c, uint32_t i);
 const qs_root *qs_checkpoint_chosen_root(const qs_checkpoint *c);
 
-/* Entries of the chosen root, in torch's own order. Non-tensor values of a state dict (extra_state) are entries
- * too. */
+/* Entries of the chosen root, in torch's own order. Non-tensor values of a state dict (extra_state) are
+ * entries too. */
 uint32_t qs_checkpoint_count(const qs_checkpoint *c);
 const qs_entry *qs_checkpoint_entry(const qs_checkpoint *c, uint32_t i);
-uint32_t qs_checkpoint_find(const qs_checkpoint *c, qs_str key); /* UINT32_MAX if absent */
+uint32_t qs_checkpoint_find(const qs_checkpoint *c, qs_str key);              /* UINT32_MAX if absent */
 const qs_tensor *qs_entry_tensor(const qs_checkpoint *c, const qs_entry *en); /* NULL if no tensor */
 const qs_tensor *qs_checkpoint_tensor(const qs_checkpoint *c, uint32_t i);
 /* The tensor a graph node is (of any part of the file, not only the chosen root), or NULL. */
@@ -57,8 +57,8 @@ const qs_tensor *qs_checkpoint_tensor_of_node(const qs_checkpoint *c, qs_node n)
 uint32_t qs_checkpoint_storage_count(const qs_checkpoint *c); /* of the whole file */
 const qs_storage *qs_checkpoint_storage(const qs_checkpoint *c, uint32_t i);
 
-/* `_metadata` of the chosen state dict. For a MODULE root versions come from the classes we know (BatchNorm 2,
- * observers 3, ...), as state_dict() on that module would write them. */
+/* `_metadata` of the chosen state dict. For a MODULE root versions come from the classes we know (BatchNorm
+ * 2, observers 3, ...), as state_dict() on that module would write them. */
 bool qs_checkpoint_has_metadata(const qs_checkpoint *c);
 /* Version of a module prefix ("" for the top; no trailing dot); -1 if absent (torch's None). */
 int64_t qs_checkpoint_version(const qs_checkpoint *c, qs_str prefix);
@@ -69,7 +69,7 @@ qs_node qs_checkpoint_metadata_node(const qs_checkpoint *c); /* the OrderedDict,
 /* Modules of a MODULE root: prefix -> class, in traversal order (0 for a state dict). */
 uint32_t qs_checkpoint_module_count(const qs_checkpoint *c);
 qs_str qs_checkpoint_module_prefix(const qs_checkpoint *c, uint32_t i);
-qs_str qs_checkpoint_module_class(const qs_checkpoint *c, uint32_t i); /* "torch.nn.modules.conv.Conv2d" */
+qs_str qs_checkpoint_module_class(const qs_checkpoint *c, uint32_t i);  /* "torch.nn.modules.conv.Conv2d" */
 qs_node qs_checkpoint_module_state(const qs_checkpoint *c, uint32_t i); /* its __dict__ */
 
 /* n elements from logical (row-major) index `first`, in the tensor's own dtype, native byte order, packed.

@@ -22,7 +22,9 @@ typedef struct qs_dtype_info {
 } qs_dtype_info;
 
 const qs_dtype_info *qs_dtype_get(qs_dtype t); /* never NULL; "?" for UNKNOWN */
-static inline bool qs_dtype_is_float(qs_dtype t) { return qs_dtype_get(t)->kind == 'F'; }
+static inline bool qs_dtype_is_float(qs_dtype t) {
+    return qs_dtype_get(t)->kind == 'F';
+}
 /* "float32", "torch.float32", "f32", "F32", "float", "half", "long" ...; UNKNOWN if none. */
 qs_dtype qs_dtype_parse(qs_str name);
 qs_dtype qs_dtype_of_storage(qs_str storage_class);

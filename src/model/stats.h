@@ -8,7 +8,7 @@ enum { QS_HIST_BINS = 64 };
 
 typedef struct qs_stats {
     uint64_t n, finite, nan, inf, zero;
-    double min, max, mean, std; /* over the finite values; NaN if there are none */
+    double min, max, mean, std;  /* over the finite values; NaN if there are none */
     uint64_t hist[QS_HIST_BINS]; /* equal bins over [min, max], finite values */
 } qs_stats;
 

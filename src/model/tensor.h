@@ -20,7 +20,8 @@ void qs_shape_torch(qs_shape s, qs_buf *out);
 
 typedef enum qs_tensor_kind {
     QS_TENSOR_DENSE,
-    QS_TENSOR_QUANTIZED, /* _rebuild_qtensor: dense storage of a quantized dtype plus scheme, scale, zero point */
+    QS_TENSOR_QUANTIZED, /* _rebuild_qtensor: dense storage of a quantized dtype plus scheme, scale, zero
+                            point */
     QS_TENSOR_SPARSE,    /* shape and dtype known, values not read */
     QS_TENSOR_META,      /* no storage */
     QS_TENSOR_OPAQUE,    /* a subclass or an unknown rebuild; kept as it is, shape perhaps unknown */
@@ -44,13 +45,13 @@ typedef struct qs_tensor {
     qs_tensor_kind kind;
     qs_dtype dtype;
     qs_shape shape;
-    const int64_t *stride;  /* [ndim], elements */
-    uint64_t offset;        /* elements into the storage */
-    uint32_t storage;       /* index in the checkpoint's storages, UINT32_MAX if none */
-    uint32_t flags;         /* QS_TENSOR_* */
-    const char *bad;        /* NULL, or why its bytes cannot be read ("needs 48 bytes, record data/3 has 40"); such
-                               a tensor can be looked at but saving it is refused */
-    qs_node node;           /* the outermost node (the parameter, if it is one) */
+    const int64_t *stride; /* [ndim], elements */
+    uint64_t offset;       /* elements into the storage */
+    uint32_t storage;      /* index in the checkpoint's storages, UINT32_MAX if none */
+    uint32_t flags;        /* QS_TENSOR_* */
+    const char *bad; /* NULL, or why its bytes cannot be read ("needs 48 bytes, record data/3 has 40"); such
+                        a tensor can be looked at but saving it is refused */
+    qs_node node;    /* the outermost node (the parameter, if it is one) */
     /* QUANTIZED only */
     bool per_channel;
     double q_scale;

@@ -1,0 +1,72 @@
+/* What the files of the checkpoint module share; nobody else includes this. */
+#ifndef QS_MODEL_CHECKPOINT_INTERNAL_H
+#define QS_MODEL_CHECKPOINT_INTERNAL_H
+
+#include "base/map.h"
+#include "base/vec.h"
+#include "format/pickle.h"
+#include "model/checkpoint.h"
+
+#define QS_NONE UINT32_MAX
+
+/* Pairs looked at while searching and walking. A module shared by many parents is listed under each, so
+ * nested sharing multiplies a small file into an endless tree; a million real entries are about a hundred
+ * million. */
+#define QS_CKPT_MAX_WORK (1ull << 29)
+
+typedef struct qs_module_at {
+    qs_str prefix, class_name;
+    qs_node state; /* its __dict__, or QS_NODE_NONE for an object we cannot look into */
+} qs_module_at;
+
+typedef struct qs_version_at {
+    qs_str prefix;
+    int64_t version;
+} qs_version_at;
+
+struct qs_checkpoint {
+    qs_arena arena;
+    qs_limits limits;
+    const char *path;
+    qs_container *container;
+    char *pickle; /* data.pkl; the graph borrows from it */
+    size_t pickle_bytes;
+    qs_graph *graph;
+    bool big_endian;
+    uint64_t work;   /* against QS_CKPT_MAX_WORK */
+    uint32_t *index; /* by node: a PERSID's storage, a REDUCE's tensor, or QS_NONE */
+    QS_VEC(qs_storage) storages;
+    qs_map storage_by_key;
+    QS_VEC(qs_tensor) tensors;
+    QS_VEC(qs_root) roots;
+    uint32_t chosen;
+    QS_VEC(qs_entry) entries;
+    qs_map entry_by_key;
+    QS_VEC(qs_module_at) modules;
+    QS_VEC(qs_version_at) versions;
+    qs_map version_by_prefix;
+    qs_node metadata;
+};
+
+/* Every storage and tensor of the graph. Fails only for what torch would misread: one storage under two
+ * types. */
+bool qs_ckpt_scan_tensors(qs_checkpoint *c, qs_err *e);
+
+/* The dict that is a module's __dict__ (it has _parameters and _modules), or QS_NODE_NONE. */
+qs_node qs_ckpt_module_state(const qs_graph *g, qs_node n);
+/* "package.module.Class" of an object, in the arena; p is NULL when memory is out. */
+qs_str qs_ckpt_class_name(qs_checkpoint *c, qs_node n);
+/* Walks a module as state_dict() does. With `fill`, entries, modules and versions are added to c; without,
+ * only *tensors is counted. */
+bool qs_ckpt_walk_module(qs_checkpoint *c, qs_node top, bool fill, uint32_t *tensors, qs_err *e);
+
+/* A string key of a dict: text, or Python 2's str. */
+bool qs_ckpt_key(const qs_graph *g, qs_node n, qs_str *out);
+/* Finds all roots and chooses one. */
+bool qs_ckpt_find_roots(qs_checkpoint *c, const char *wanted, qs_err *e);
+
+/* Add an entry; a second one of the same key replaces the value of the first, as in a Python dict. */
+bool qs_ckpt_add_entry(qs_checkpoint *c, qs_str key, qs_node node, bool is_param, qs_err *e);
+bool qs_ckpt_add_version(qs_checkpoint *c, qs_str prefix, int64_t version, qs_err *e);
+
+#endif

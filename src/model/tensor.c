@@ -1,0 +1,37 @@
+#include "model/tensor.h"
+
+bool qs_shape_eq(qs_shape a, qs_shape b) {
+    return a.ndim == b.ndim && (a.ndim == 0 || memcmp(a.dim, b.dim, a.ndim * sizeof *a.dim) == 0);
+}
+
+uint64_t qs_shape_numel(qs_shape s) {
+    uint64_t n = 1;
+    bool overflow = false;
+    for (uint32_t i = 0; i < s.ndim; i++) {
+        if (s.dim[i] == 0) return 0;
+        if (__builtin_mul_overflow(n, (uint64_t)s.dim[i], &n)) overflow = true;
+    }
+    return overflow ? UINT64_MAX : n;
+}
+
+size_t qs_shape_text(qs_shape s, const char *times, char *out, size_t cap) {
+    if (cap == 0) return 0;
+    size_t n = 0;
+    out[0] = '\0';
+    for (uint32_t i = 0; i < s.ndim; i++) {
+        int k = snprintf(out + n, cap - n, "%s%lld", i ? times : "", (long long)s.dim[i]);
+        if (k < 0 || (size_t)k >= cap - n) { /* never half a number */
+            out[n] = '\0';
+            return n;
+        }
+        n += (size_t)k;
+    }
+    if (s.ndim == 0) n = (size_t)snprintf(out, cap, "[]") < cap ? 2 : cap - 1;
+    return n;
+}
+
+void qs_shape_torch(qs_shape s, qs_buf *out) {
+    qs_buf_addz(out, "torch.Size([");
+    for (uint32_t i = 0; i < s.ndim; i++) qs_buf_addf(out, "%s%lld", i ? ", " : "", (long long)s.dim[i]);
+    qs_buf_addz(out, "])");
+}
