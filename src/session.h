@@ -1,5 +1,5 @@
-/* The façade the command line and the screen speak to: three documents, a plan, and everything derived from them,
- * recomputed after each change. */
+/* The façade the command line and the screen speak to: three documents, a plan, and everything derived from
+ * them, recomputed after each change. */
 #ifndef QS_SESSION_H
 #define QS_SESSION_H
 
@@ -13,14 +13,16 @@
 typedef struct qs_session qs_session;
 
 typedef struct qs_session_options {
-    qs_open_options open;      /* limits and --root, for A and B alike */
-    qs_strict_options strict;  /* torch version etc.; strict is forced true for the verdict line */
-    qs_init_source init;       /* for the diagnosis' repair; QS_INIT_OBSERVED by default */
-    double bn_eps;             /* --bn-eps, NaN if not given */
+    qs_open_options open;     /* limits and --root, for A and B alike */
+    qs_strict_options strict; /* torch version etc.; strict is forced true for the verdict line */
+    qs_init_source init;      /* for the diagnosis' repair; QS_INIT_OBSERVED by default */
+    double bn_eps;            /* --bn-eps, NaN if not given */
 } qs_session_options;
 #define QS_SESSION_OPTIONS_DEFAULT                                                                           \
-    ((qs_session_options){.open = {.limits = QS_LIMITS_DEFAULT}, .strict = {.strict = true},                  \
-                          .init = QS_INIT_OBSERVED, .bn_eps = __builtin_nan("")})
+    ((qs_session_options){.open = {.limits = QS_LIMITS_DEFAULT},                                             \
+                          .strict = {.strict = true},                                                        \
+                          .init = QS_INIT_OBSERVED,                                                          \
+                          .bn_eps = __builtin_nan("")})
 
 qs_session *qs_session_new(const qs_session_options *opt); /* NULL when memory is out; opt may be NULL */
 void qs_session_free(qs_session *s);
@@ -28,16 +30,17 @@ void qs_session_free(qs_session *s);
 bool qs_session_open_a(qs_session *s, const char *path, qs_err *e);
 bool qs_session_open_b(qs_session *s, const char *path, qs_err *e);
 bool qs_session_open_manifest(qs_session *s, const char *path, qs_err *e);
-/* Without a manifest the target is made from B, if there is one. Recompute everything from (documents, plan). */
+/* Without a manifest the target is made from B, if there is one. Recompute everything from (documents, plan).
+ */
 bool qs_session_refresh(qs_session *s, qs_err *e);
 
 const qs_checkpoint *qs_session_a(const qs_session *s);
-const qs_checkpoint *qs_session_b(const qs_session *s);      /* NULL if none */
-const qs_manifest *qs_session_target(const qs_session *s);   /* NULL if none */
+const qs_checkpoint *qs_session_b(const qs_session *s);    /* NULL if none */
+const qs_manifest *qs_session_target(const qs_session *s); /* NULL if none */
 bool qs_session_target_is_b(const qs_session *s);
 const qs_plan *qs_session_plan(const qs_session *s);
 const qs_resolution *qs_session_resolution(const qs_session *s);
-const qs_verdict *qs_session_verdict(const qs_session *s);   /* NULL without a target */
+const qs_verdict *qs_session_verdict(const qs_session *s); /* NULL without a target */
 const qs_compare *qs_session_compare(const qs_session *s);
 /* Computed on first use after a change; NULL only when out of memory. */
 const qs_matches *qs_session_matches(qs_session *s);
@@ -46,7 +49,7 @@ const qs_diagnosis *qs_session_diagnosis(qs_session *s);
 uint64_t qs_session_revision(const qs_session *s);
 
 /* Change the plan and recompute. On failure (a collision ...) the plan is as before. qs_session_do_all pushes
- * several actions; either all or none. */
+ * several actions as one step of undo; either all or none. An INIT without a bn_eps gets the session's. */
 bool qs_session_do(qs_session *s, const qs_action *a, qs_err *e);
 bool qs_session_do_all(qs_session *s, const qs_action *a, size_t n, qs_err *e);
 bool qs_session_undo(qs_session *s, qs_err *e); /* QS_E_USAGE "nothing to undo" */
@@ -57,8 +60,9 @@ bool qs_session_load_plan(qs_session *s, const char *path, qs_err *e); /* append
 bool qs_session_save_plan(qs_session *s, const char *path, qs_err *e); /* atomic, as everything is saved */
 /* What an action would do, without doing it: keys touched, or the refusal in *e. */
 bool qs_session_try(const qs_session *s, const qs_action *a, uint32_t *touched, qs_err *e);
-/* The renames a RULE would make: at most max pairs into out (borrowed from arena), *total in all, and how many
- * of them collide. Never fails for a collision; fails for a pattern that does not compile. */
+/* The renames a RULE would make: at most max pairs into out (borrowed from arena and the session's data),
+ * those that collide first; *total in all, and how many of them collide. Never fails for a collision; fails
+ * for a pattern that does not compile. */
 bool qs_session_preview_rule(const qs_session *s, const qs_action *rule, qs_arena *arena, qs_rename_pair *out,
                              bool *collides, size_t max, size_t *total, size_t *collisions, qs_err *e);
 

@@ -26,8 +26,16 @@ typedef struct qs_diagnosis {
     uint32_t remaining;             /* problems left after it */
 } qs_diagnosis;
 
-/* Owned by the caller; free with qs_diagnosis_free. `source` is how missing quantizer keys are filled. */
-bool qs_diagnose(const qs_compare *c, const qs_matches *m, qs_init_source source, qs_diagnosis **out, qs_err *e);
+typedef struct qs_diagnose_options {
+    qs_init_source source; /* how missing quantizer keys are filled */
+    double bn_eps;         /* goes into the INIT actions; NaN if a person gave none */
+    qs_strict_options strict;
+} qs_diagnose_options;
+
+/* Owned by the caller; free with qs_diagnosis_free. The repair is tried on a scratch plan before it is offered:
+ * `remaining` and the counts are what came out. */
+bool qs_diagnose(const qs_compare *c, const qs_matches *m, const qs_diagnose_options *opt, qs_diagnosis **out,
+                 qs_err *e);
 void qs_diagnosis_free(qs_diagnosis *d);
 
 #endif

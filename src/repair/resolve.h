@@ -1,5 +1,5 @@
-/* What the plan makes of A: the entries of the result, in order. Preview and save both use this, so what you see
- * is what is written. */
+/* What the plan makes of A: the entries of the result, in order. Preview and save both use this, so what you
+ * see is what is written. */
 #ifndef QS_REPAIR_RESOLVE_H
 #define QS_REPAIR_RESOLVE_H
 
@@ -16,15 +16,15 @@ typedef enum qs_mark {
 #define QS_NO_INDEX UINT32_MAX
 
 typedef struct qs_resolved {
-    qs_str key;      /* name in the result */
+    qs_str key; /* name in the result */
     qs_mark mark;
-    uint32_t a;      /* entry of A it comes from (NONE, RENAMED, DROPPED), else QS_NO_INDEX */
-    uint32_t b;      /* entry of B (COPIED) */
-    uint32_t expected; /* entry of the target (INIT) */
-    uint32_t action; /* index of the action that last touched it, QS_NO_INDEX if none */
+    uint32_t a;            /* entry of A it comes from (NONE, RENAMED, DROPPED), else QS_NO_INDEX */
+    uint32_t b;            /* entry of B (COPIED) */
+    uint32_t expected;     /* entry of the target (INIT) */
+    uint32_t action;       /* index of the action that last touched it, QS_NO_INDEX if none */
     qs_init_source source; /* INIT */
-    double bn_eps;   /* INIT: as in the action */
-    qs_shape shape;  /* of the value; ndim 0 and shape_known false for non-tensors */
+    double bn_eps;         /* INIT: as in the action */
+    qs_shape shape;        /* of the value; ndim 0 and shape_known false for non-tensors */
     qs_dtype dtype;
     bool shape_known;
 } qs_resolved;
@@ -38,20 +38,31 @@ typedef struct qs_resolve_input {
     const qs_plan *plan;
 } qs_resolve_input;
 
-/* Applies the plan's actions in order. An action that cannot apply (a collision, a key that is not there) fails
- * with QS_E_REFUSED naming the action's number and the culprit key. */
+/* Applies the plan's actions in order. An action that cannot apply (a collision, a key that is not there)
+ * fails with QS_E_REFUSED naming the action's number and the culprit key (both, for a collision).
+ * - RENAME: all pairs at once, so that two keys can change places. RULE: over every key of the result so far.
+ * - INIT: the target's keys in scope that the result lacks. What cannot be made (qs_init_possible) is refused
+ * for KEY and KEYS scopes, skipped and counted for the others. Source COPY takes the value from B, as COPY
+ * does.
+ * - COPY: entries of B that the target expects (all of B's without a target, or named by KEY and KEYS).
+ * - INIT and COPY of a key that is there already: refused for KEY and KEYS, passed over for the others,
+ * replaced with `replace`.
+ * - DROP: A's entries are listed at the end under A's name; made ones just vanish. */
 bool qs_resolve(const qs_resolve_input *in, qs_resolution **out, qs_err *e);
 void qs_resolution_free(qs_resolution *r);
 const qs_resolve_input *qs_resolution_input(const qs_resolution *r);
-/* Entries of the result in the order they will be written: A's order with renamed entries in place; if a target is
- * given and the plan is not empty, the target's order for keys it knows, then the others. Dropped entries are
- * listed last with QS_MARK_DROPPED and are not part of the result. */
-uint32_t qs_resolution_count(const qs_resolution *r);  /* dropped ones included */
-uint32_t qs_resolution_live(const qs_resolution *r);   /* entries of the result */
+/* Entries of the result in the order they will be written: A's order with renamed entries in place; if a
+ * target is given and the plan is not empty, the target's order for keys it knows, then the others. Dropped
+ * entries are listed last with QS_MARK_DROPPED and are not part of the result. */
+uint32_t qs_resolution_count(const qs_resolution *r); /* dropped ones included */
+uint32_t qs_resolution_live(const qs_resolution *r);  /* entries of the result */
 const qs_resolved *qs_resolution_entry(const qs_resolution *r, uint32_t i);
 uint32_t qs_resolution_find(const qs_resolution *r, qs_str key); /* live entries only */
 /* How many keys action i touched. */
 uint32_t qs_resolution_touched(const qs_resolution *r, size_t action);
+/* How many keys in the scope of INIT action i were left missing because they cannot be made (weights, packed
+ * payloads), and why the first one was: "model.0.weight: ...", or NULL. */
+uint32_t qs_resolution_skipped(const qs_resolution *r, size_t action, const char **why);
 /* The tensor behind a live entry and the checkpoint it is in; NULL for INIT and non-tensors. */
 const qs_tensor *qs_resolved_tensor(const qs_resolution *r, const qs_resolved *x, const qs_checkpoint **from);
 /* The value of an INIT entry. */
@@ -60,13 +71,21 @@ bool qs_resolved_fill(const qs_resolution *r, const qs_resolved *x, qs_init_cach
 /* The init context of this resolution, for previews. */
 void qs_resolution_init_context(const qs_resolution *r, double bn_eps, qs_init_context *out);
 
-/* `_metadata` of the result: A's, prefixes renamed along with the keys, versions of the target's modules for
- * modules the plan filled. version -1 = absent. */
+/* BatchNorm eps of the YOLO family, told by names in the documents; NaN and NULL if nothing tells. */
+double qs_resolution_bn_eps(const qs_resolution *r, const char **from);
+
+/* `_metadata` of the result: A's, prefixes renamed along with the keys (resolve_metadata.c has the rules),
+ * and the target's version for every module whose own entries the plan renamed or made. If A has no metadata,
+ * some is made only when a module the plan touched has a version of 2 or more: with none at all torch takes
+ * BatchNorm, ConvBn* and observers for their oldest format. It then holds the touched modules alone, so that
+ * the rest loads as before. With an empty plan it is A's. version -1 = absent. */
 bool qs_resolution_has_metadata(const qs_resolution *r);
 uint32_t qs_resolution_metadata_count(const qs_resolution *r);
 qs_str qs_resolution_metadata_prefix(const qs_resolution *r, uint32_t i);
-int64_t qs_resolution_metadata_version(const qs_resolution *r, uint32_t i); /* INT64_MIN: keep A's node as it is */
-qs_node qs_resolution_metadata_node(const qs_resolution *r, uint32_t i); /* A's dict for it, or QS_NODE_NONE */
-int64_t qs_resolution_version(const qs_resolution *r, qs_str prefix);      /* -1 absent */
+int64_t qs_resolution_metadata_version(const qs_resolution *r,
+                                       uint32_t i); /* INT64_MIN: keep A's node as it is */
+qs_node qs_resolution_metadata_node(const qs_resolution *r,
+                                    uint32_t i);                      /* A's dict for it, or QS_NODE_NONE */
+int64_t qs_resolution_version(const qs_resolution *r, qs_str prefix); /* -1 absent */
 
 #endif
