@@ -34,12 +34,14 @@ bool qs_sniff_refuse(const qs_file *f, qs_file_kind kind, qs_err *e);
 
 typedef struct qs_container qs_container;
 
-/* Opens a torch zip archive. Refuses (QS_E_INPUT / QS_E_LIMIT) archives torch would read differently: see
+/* Opens a torch zip archive (call qs_sniff first for a better message about other files). Refuses (QS_E_INPUT / QS_E_LIMIT) archives torch would read differently: see
  * torch-files.md, section 5. Takes ownership of f, on failure too. */
 bool qs_container_open(qs_file *f, const qs_limits *limits, qs_container **out, qs_err *e);
 void qs_container_close(qs_container *c);
 const qs_file *qs_container_file(const qs_container *c);
 qs_file_kind qs_container_kind(const qs_container *c);
+/* What the `byteorder` record says; always false today, because big-endian files are refused. */
+bool qs_container_big_endian(const qs_container *c);
 qs_str qs_container_prefix(const qs_container *c); /* "archive", without the slash */
 
 typedef struct qs_record {

@@ -1,0 +1,300 @@
+#include "format/container.h"
+
+#include "base/arena.h"
+#include "base/map.h"
+#include "format/zip_dir.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <zlib.h>
+
+/* libzip reads every local header and calls mktime for each entry: beyond this many the second opinion costs
+ * more than opening the checkpoint. */
+enum { CROSS_CHECK_MAX = 10000 };
+
+struct qs_container {
+    qs_file *file;
+    qs_limits limits;
+    qs_file_kind kind;
+    qs_str prefix;
+    uint32_t count;
+    char *directory; /* names are views of it */
+    qs_zip_entry *entries;
+    qs_record *records;
+    char **inflated; /* [count], each NULL until first use */
+    uint64_t inflated_bytes;
+    bool big_endian;
+    qs_map names;
+};
+
+void qs_container_close(qs_container *c) {
+    if (!c) return;
+    for (uint32_t i = 0; c->inflated && i < c->count; i++) free(c->inflated[i]);
+    free(c->inflated);
+    free(c->records);
+    free(c->entries);
+    free(c->directory);
+    qs_map_free(&c->names);
+    qs_file_close(c->file);
+    free(c);
+}
+
+const qs_file *qs_container_file(const qs_container *c) {
+    return c->file;
+}
+qs_file_kind qs_container_kind(const qs_container *c) {
+    return c->kind;
+}
+bool qs_container_big_endian(const qs_container *c) {
+    return c->big_endian;
+}
+qs_str qs_container_prefix(const qs_container *c) {
+    return c->prefix;
+}
+uint32_t qs_container_count(const qs_container *c) {
+    return c->count;
+}
+const qs_record *qs_container_record(const qs_container *c, uint32_t i) {
+    return i < c->count ? &c->records[i] : NULL;
+}
+uint32_t qs_container_find(const qs_container *c, qs_str name) {
+    return qs_map_get(&c->names, name);
+}
+
+/* ---- names ---- */
+
+static bool has_upper(qs_str s) {
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] >= 'A' && s.p[i] <= 'Z') return true;
+    return false;
+}
+
+static bool duplicate(const qs_container *c, qs_str name, qs_err *e) {
+    return qs_fail(
+        e, QS_E_INPUT,
+        "%s: has two records named %.*s (capitals aside); torch could read either, so it is refused",
+        qs_file_path(c->file), QS_FMT(name));
+}
+
+/* miniz, torch's reader, looks records up without regard to case. The sources in a TorchScript archive are
+ * not looked up that way by us, and may differ in case alone. */
+static bool check_case(const qs_container *c, qs_err *e) {
+    qs_arena arena = {0};
+    qs_map lower = {0};
+    bool any = false, ok = true;
+    for (uint32_t i = 0; i < c->count && !any; i++) any = has_upper(c->records[i].name);
+    for (uint32_t i = 0; any && ok && i < c->count; i++) {
+        qs_str name = c->records[i].name;
+        if (qs_str_starts(name, QS_STR("code/"))) continue;
+        qs_str low = qs_arena_str(&arena, name);
+        for (size_t k = 0; low.p && k < low.n; k++)
+            if (low.p[k] >= 'A' && low.p[k] <= 'Z') ((char *)low.p)[k] = (char)(low.p[k] + 32);
+        uint32_t at = low.p ? qs_map_add(&lower, low, i) : QS_MAP_NONE;
+        if (at == QS_MAP_NONE) ok = qs_nomem(e);
+        if (ok && at != i) ok = duplicate(c, name, e);
+    }
+    qs_map_free(&lower);
+    qs_arena_free(&arena);
+    return ok;
+}
+
+static bool add_record(qs_container *c, uint32_t i, qs_err *e) {
+    const qs_zip_entry *x = &c->entries[i];
+    size_t cut = c->prefix.n + 1;
+    if (!qs_str_starts(x->name, c->prefix) || x->name.n < cut || x->name.p[c->prefix.n] != '/')
+        return qs_fail(e, QS_E_INPUT,
+                       "%s: record %.*s is outside of the folder %.*s/ that the first record is in; torch "
+                       "refuses it too",
+                       qs_file_path(c->file), QS_FMT(x->name), QS_FMT(c->prefix));
+    c->records[i] = (qs_record){.name = qs_str_sub(x->name, cut, x->name.n),
+                                .size = x->size,
+                                .stored_size = x->stored_size,
+                                .crc = x->crc,
+                                .deflated = x->method != 0};
+    uint32_t at = qs_map_add(&c->names, c->records[i].name, i);
+    if (at == QS_MAP_NONE) return qs_nomem(e);
+    return at == i || duplicate(c, c->records[i].name, e);
+}
+
+static bool add_records(qs_container *c, qs_err *e) {
+    c->records = calloc(c->count, sizeof *c->records);
+    c->inflated = calloc(c->count, sizeof *c->inflated);
+    if (!c->records || !c->inflated || !qs_map_reserve(&c->names, c->count)) return qs_nomem(e);
+    qs_str first = c->entries[0].name;
+    const char *slash = memchr(first.p, '/', first.n);
+    if (!slash)
+        return qs_fail(e, QS_E_INPUT, "%s: is no checkpoint: its first record %.*s is in no folder",
+                       qs_file_path(c->file), QS_FMT(first));
+    c->prefix = qs_str_sub(first, 0, (size_t)(slash - first.p));
+    for (uint32_t i = 0; i < c->count; i++)
+        if (!add_record(c, i, e)) return false;
+    return check_case(c, e);
+}
+
+/* ---- content ---- */
+
+static bool record_fail(const qs_container *c, uint32_t i, qs_code code, qs_err *e, const char *why) {
+    char name[128];
+    qs_str_printable(c->records[i].name, name, sizeof name);
+    return qs_fail_at(e, code, name, QS_ERR_NO_OFFSET, "%s: record %s %s", qs_file_path(c->file), name, why);
+}
+
+/* Inflates into out[size]: exactly that much must come out. */
+static bool inflate_into(const qs_container *c, uint32_t i, char *out, qs_err *e) {
+    const qs_zip_entry *x = &c->entries[i];
+    unsigned char in[1 << 16];
+    z_stream z = {0};
+    uint64_t at = 0, done = 0;
+    int code = Z_OK;
+    bool ok = inflateInit2(&z, -MAX_WBITS) == Z_OK || qs_nomem(e);
+    bool init = ok;
+    while (ok && code == Z_OK) {
+        if (z.avail_in == 0 && at < x->stored_size) {
+            uint64_t left = x->stored_size - at;
+            z.avail_in = left < sizeof in ? (uInt)left : (uInt)sizeof in;
+            z.next_in = in;
+            ok = qs_file_read(c->file, x->data + at, in, z.avail_in, e);
+            at += z.avail_in;
+        }
+        uint64_t room = x->size - done;
+        z.next_out = (Bytef *)out + done;
+        z.avail_out = room < UINT32_MAX ? (uInt)room : UINT32_MAX;
+        uInt before = z.avail_out, had = z.avail_in;
+        if (ok) code = inflate(&z, Z_NO_FLUSH);
+        done += before - z.avail_out;
+        if (code == Z_OK && before == z.avail_out && had == z.avail_in) code = Z_BUF_ERROR; /* no progress */
+    }
+    if (init) inflateEnd(&z);
+    if (ok && (code != Z_STREAM_END || done != x->size))
+        ok = record_fail(c, i, code == Z_MEM_ERROR ? QS_E_NOMEM : QS_E_INPUT, e,
+                         "is damaged: its compressed bytes do not unpack to the size the archive gives");
+    return ok;
+}
+
+static bool may_inflate(const qs_container *c, uint32_t i, qs_err *e) {
+    const qs_zip_entry *x = &c->entries[i];
+    uint64_t total = 4 * qs_file_size(c->file);
+    if (total < 1ull << 30) total = 1ull << 30;
+    if (qs_str_is(c->records[i].name, "data.pkl")) total = c->limits.pickle_bytes;
+    /* DEFLATE makes at most 1032 bytes out of one. */
+    if (x->size / 1032 > x->stored_size)
+        return record_fail(c, i, QS_E_INPUT, e, "claims a size its compressed bytes cannot unpack to");
+    if (x->size > total || (total != c->limits.pickle_bytes && c->inflated_bytes > total - x->size))
+        return record_fail(c, i, QS_E_LIMIT, e, "unpacks to more bytes than a checkpoint may have");
+    return true;
+}
+
+static bool inflate_record(qs_container *c, uint32_t i, qs_err *e) {
+    if (c->inflated[i]) return true;
+    if (!may_inflate(c, i, e)) return false;
+    char *p = malloc((size_t)c->entries[i].size + 1);
+    if (!p) return qs_nomem(e);
+    if (!inflate_into(c, i, p, e)) {
+        free(p);
+        return false;
+    }
+    c->inflated[i] = p;
+    c->inflated_bytes += c->entries[i].size;
+    return true;
+}
+
+bool qs_record_read(qs_container *c, uint32_t record, uint64_t offset, void *buf, size_t n, qs_err *e) {
+    if (record >= c->count) return qs_fail(e, QS_E_INPUT, "%s: no such record", qs_file_path(c->file));
+    qs_zip_entry *x = &c->entries[record];
+    if (offset > x->size || n > x->size - offset)
+        return record_fail(c, record, QS_E_INPUT, e, "is shorter than what is to be read from it");
+    if (!qs_zip_local(c->file, x, e)) return false;
+    if (x->method == 0) return qs_file_read(c->file, x->data + offset, buf, n, e);
+    if (!inflate_record(c, record, e)) return false;
+    memcpy(buf, c->inflated[record] + offset, n);
+    return true;
+}
+
+bool qs_record_slurp(qs_container *c, uint32_t record, uint64_t limit, char **out, size_t *n, qs_err *e) {
+    if (record >= c->count) return qs_fail(e, QS_E_INPUT, "%s: no such record", qs_file_path(c->file));
+    uint64_t size = c->entries[record].size;
+    if (size > limit || size >= SIZE_MAX)
+        return qs_fail(e, QS_E_LIMIT, "%s: record %.*s has %" PRIu64 " bytes, the limit is %" PRIu64,
+                       qs_file_path(c->file), QS_FMT(c->records[record].name), size, limit);
+    char *p = malloc((size_t)size + 1);
+    if (!p) return qs_nomem(e);
+    if (!qs_record_read(c, record, 0, p, (size_t)size, e)) {
+        free(p);
+        return false;
+    }
+    p[size] = 0;
+    *out = p;
+    *n = (size_t)size;
+    return true;
+}
+
+/* ---- what the small records say ---- */
+
+static bool slurp_small(qs_container *c, uint32_t i, char out[32], qs_err *e) {
+    memset(out, 0, 32);
+    uint64_t n = c->records[i].size;
+    return qs_record_read(c, i, 0, out, n < 31 ? (size_t)n : 31, e);
+}
+
+/* torch reads `version`, or else `.data/version`, with strtoull, and takes 1 to 10 (caffe2/serialize). */
+static bool check_version(qs_container *c, qs_err *e) {
+    char text[32];
+    uint32_t i = qs_container_find(c, QS_STR("version"));
+    if (i == UINT32_MAX) i = qs_container_find(c, QS_STR(".data/version"));
+    if (i == UINT32_MAX)
+        return qs_fail(e, QS_E_INPUT, "%s: has no record named version; torch.load refuses it too",
+                       qs_file_path(c->file));
+    if (!slurp_small(c, i, text, e)) return false;
+    char *end;
+    unsigned long long v = strtoull(text, &end, 10);
+    if (end != text && text[0] != '-' && v >= 1 && v <= 10) return true;
+    return qs_fail(e, QS_E_INPUT, "%s: is of archive version '%s'; torch.load takes 1 to 10",
+                   qs_file_path(c->file), text);
+}
+
+static bool check_byteorder(qs_container *c, qs_err *e) {
+    char text[32];
+    uint32_t i = qs_container_find(c, QS_STR("byteorder"));
+    if (i == UINT32_MAX) return true;
+    if (!slurp_small(c, i, text, e)) return false;
+    c->big_endian = strcmp(text, "big") == 0;
+    if (c->big_endian)
+        return qs_fail(
+            e, QS_E_UNSUPPORTED,
+            "%s: was written on a big-endian machine; load and save it once with torch 2.1 or newer here",
+            qs_file_path(c->file));
+    if (strcmp(text, "little") == 0) return true;
+    return qs_fail(e, QS_E_INPUT, "%s: its byteorder record says '%s', neither little nor big",
+                   qs_file_path(c->file), text);
+}
+
+static bool find_kind(qs_container *c, qs_err *e) {
+    if (qs_container_find(c, QS_STR("data.pkl")) == UINT32_MAX)
+        return qs_sniff_refuse(c->file, QS_FILE_ZIP_OTHER, e);
+    bool script = qs_container_find(c, QS_STR("constants.pkl")) != UINT32_MAX;
+    c->kind = script ? QS_FILE_TORCHSCRIPT : QS_FILE_TORCH_ZIP;
+    return true;
+}
+
+bool qs_container_open(qs_file *f, const qs_limits *limits, qs_container **out, qs_err *e) {
+    qs_zip_end end;
+    qs_container *c = calloc(1, sizeof *c);
+    if (!c) {
+        qs_file_close(f);
+        return qs_nomem(e);
+    }
+    c->file = f;
+    c->limits = *limits;
+    bool ok = qs_zip_find_end(f, &end, e) && qs_zip_read_dir(f, &end, limits, &c->directory, &c->entries, e);
+    if (ok && end.entries > UINT32_MAX - 1)
+        ok = qs_fail(e, QS_E_LIMIT, "%s: too many zip entries", qs_file_path(f));
+    if (ok) c->count = (uint32_t)end.entries;
+    ok = ok && (c->count > CROSS_CHECK_MAX || qs_zip_cross_check(f, c->entries, c->count, e));
+    ok = ok && add_records(c, e) && find_kind(c, e) && check_version(c, e) && check_byteorder(c, e);
+    if (!ok) {
+        qs_container_close(c);
+        return false;
+    }
+    *out = c;
+    return true;
+}
