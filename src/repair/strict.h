@@ -1,5 +1,6 @@
-/* The strict-load simulator: what load_state_dict would do and print (strict-load.md; torch/nn/modules/module.py and
- * the class overrides of torch.ao.quantization and torch.nn.modules.batchnorm). */
+/* The strict-load simulator: what load_state_dict would do and print (strict-load.md;
+ * torch/nn/modules/module.py and the class overrides of torch.ao.quantization and
+ * torch.nn.modules.batchnorm). */
 #ifndef QS_REPAIR_STRICT_H
 #define QS_REPAIR_STRICT_H
 
@@ -23,21 +24,21 @@ qs_strict_source qs_strict_source_of_checkpoint(const qs_checkpoint *c);
 typedef enum qs_finding_kind {
     QS_FIND_MISSING,
     QS_FIND_UNEXPECTED,
-    QS_FIND_SIZE,     /* size mismatch: an error even with strict=False */
-    QS_FIND_COPY,     /* "While copying the parameter named ..." */
-    QS_FIND_RAISES,   /* load_state_dict raises something else ([0] into []) */
-    QS_FIND_RESIZED,  /* tolerated: the module takes the checkpoint's shape */
-    QS_FIND_INJECTED, /* tolerated: the module makes the missing key itself */
-    QS_FIND_CAST,     /* tolerated: another dtype, copy_ casts */
+    QS_FIND_SIZE,      /* size mismatch: an error even with strict=False */
+    QS_FIND_COPY,      /* "While copying the parameter named ..." */
+    QS_FIND_RAISES,    /* load_state_dict raises something else ([0] into []) */
+    QS_FIND_RESIZED,   /* tolerated: the module takes the checkpoint's shape */
+    QS_FIND_INJECTED,  /* tolerated: the module makes the missing key itself */
+    QS_FIND_CAST,      /* tolerated: another dtype, copy_ casts */
     QS_FIND_TRUNCATED, /* tolerated, and dangerous: [n] into [] takes the first element */
-    QS_FIND_FORWARD,  /* loads, and fails later in forward */
+    QS_FIND_FORWARD,   /* loads, and fails later in forward */
 } qs_finding_kind;
 
 typedef struct qs_finding {
     qs_finding_kind kind;
     qs_str key;
     uint32_t repeats; /* how many times torch lists it (scale and zero_point of FakeQuantize: 2) */
-    char note[160];   /* "" or words for a person */
+    const char *note; /* "" or words for a person; printable */
 } qs_finding;
 
 typedef struct qs_strict_options {

@@ -1,0 +1,314 @@
+/* What torch's classes do before Module's own _load_from_state_dict. Each function follows the override of
+ * the class it is named after: torch/nn/modules/{batchnorm,instancenorm}.py,
+ * torch/ao/quantization/{observer,fake_quantize}.py, torch/ao/nn/intrinsic/qat/modules/conv_fused.py,
+ * torch/ao/nn/quantized. */
+#include "repair/strict_run.h"
+
+static const struct {
+    strict_class is;
+    const char *leaf, *within;
+} classes[] = {
+#define QS_STRICT_CLASS(BEHAVIOUR, leaf, within) {STRICT_##BEHAVIOUR, leaf, within},
+#include "repair/strict.def"
+#undef QS_STRICT_CLASS
+};
+
+strict_class qs_strict_class_of(const qs_module *mod) {
+    qs_str name = mod->base.n ? mod->base : mod->class_name;
+    if (!qs_str_starts(name, QS_STR("torch."))) return STRICT_PLAIN;
+    qs_str leaf = qs_str_leaf(name);
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
+        if (qs_str_is(leaf, classes[i].leaf) && qs_str_find(name, qs_str_of(classes[i].within)) != SIZE_MAX)
+            return classes[i].is;
+    return STRICT_PLAIN;
+}
+
+/* The entry of this module called leaf, or UINT32_MAX. */
+static uint32_t own_entry(const strict_run *r, const char *leaf) {
+    for (uint32_t i = 0; i < r->mod->entry_count; i++) {
+        const qs_expected *x = qs_manifest_entry(r->m, r->mod->first_entry + i);
+        if (x->kind != QS_KIND_EXTRA && qs_str_is(qs_str_leaf(x->key), leaf)) return r->mod->first_entry + i;
+    }
+    return UINT32_MAX;
+}
+
+static bool inject(strict_run *r, const char *leaf, qs_shape shape, qs_dtype dtype) {
+    qs_str key = qs_strict_key(r, leaf);
+    if (!key.p) return qs_nomem(r->err);
+    return qs_strict_put(
+        r, key, (strict_value){.injected = true, .shape_known = true, .shape = shape, .dtype = dtype});
+}
+
+static bool load_batchnorm(strict_run *r) {
+    if (r->version < 2 && own_entry(r, "running_mean") != UINT32_MAX) {
+        qs_str key = qs_strict_key(r, "num_batches_tracked");
+        if (!key.p) return qs_nomem(r->err);
+        if (!qs_strict_get(r, key).there && !inject(r, "num_batches_tracked", (qs_shape){0}, QS_INT64))
+            return false;
+    }
+    return qs_strict_base(r, true);
+}
+
+static bool add_stats_error(strict_run *r, qs_str first, qs_str second) {
+    qs_str klass = qs_str_leaf(r->mod->class_name);
+    qs_buf b = {0};
+    qs_buf_addf(&b, "Unexpected running stats buffer(s) \"%.*s\"", QS_FMT(first));
+    if (second.n) qs_buf_addf(&b, " and \"%.*s\"", QS_FMT(second));
+    qs_buf_addf(
+        &b,
+        " for %.*s with track_running_stats=False. If state_dict is a checkpoint saved before 0.4.0, this "
+        "may "
+        "be expected because %.*s does not track running stats by default since 0.4.0. Please remove these "
+        "keys from state_dict. If the running stats are actually needed, instead set "
+        "track_running_stats=True "
+        "in %.*s to enable them. See the documentation of %.*s for details.",
+        QS_FMT(klass), QS_FMT(klass), QS_FMT(klass), QS_FMT(klass));
+    const char *text = qs_arena_str(&r->v->arena, qs_buf_str(&b)).p;
+    bool ok = !b.failed && text &&
+              qs_push(&r->v->errors,
+                      (strict_error){.kind = QS_FIND_COPY, .key = first, .text = text, .whole = true});
+    qs_buf_free(&b);
+    return ok || qs_nomem(r->err);
+}
+
+static bool load_instancenorm(strict_run *r) {
+    if (r->version >= 0 || own_entry(r, "running_mean") != UINT32_MAX) return load_batchnorm(r);
+    qs_str mean = qs_strict_key(r, "running_mean"), var = qs_strict_key(r, "running_var");
+    if (!mean.p || !var.p) return qs_nomem(r->err);
+    bool has_mean = qs_strict_get(r, mean).there, has_var = qs_strict_get(r, var).there;
+    if (has_mean || has_var) {
+        if (!add_stats_error(r, has_mean ? mean : var, has_mean && has_var ? var : (qs_str){0})) return false;
+        qs_strict_pop(r, mean);
+        qs_strict_pop(r, var);
+    }
+    return qs_strict_base(r, true);
+}
+
+/* self.LEAF takes the shape of state_dict[from]; a value without a shape ends the load. */
+static bool take_shape(strict_run *r, const char *leaf, qs_str from, bool replaced) {
+    strict_value v = qs_strict_get(r, from);
+    uint32_t entry = own_entry(r, leaf);
+    if (v.python_type && replaced)
+        return qs_strict_raise(r, from, "TypeError",
+                               "cannot assign '%s' object to buffer '%s' (torch Tensor or None required)",
+                               v.python_type, leaf);
+    if (v.python_type)
+        return qs_strict_raise(r, from, "AttributeError", "'%s' object has no attribute 'shape'",
+                               v.python_type);
+    if (entry == UINT32_MAX || !v.shape_known) return true;
+    const qs_expected *x = qs_manifest_entry(r->m, entry);
+    r->resized[r->resized_count].entry = entry;
+    r->resized[r->resized_count++].shape = v.shape;
+    if (!x->shape_known || qs_shape_eq(v.shape, x->shape)) return true;
+    char had[64], has[64];
+    qs_shape_text(x->shape, "x", had, sizeof had);
+    qs_shape_text(v.shape, "x", has, sizeof has);
+    return qs_strict_advise(r, QS_FIND_RESIZED, from, "the model's %s becomes %s", had, has);
+}
+
+/* Buffers a and b take what the checkpoint has; missing ones are reported here, and again by Module. */
+static bool take_two(strict_run *r, const char *a, const char *b, bool replaced) {
+    const char *names[] = {a, b};
+    for (int i = 0; i < 2; i++) {
+        qs_str key = qs_strict_key(r, names[i]);
+        if (!key.p) return qs_nomem(r->err);
+        if (!(qs_strict_get(r, key).there ? take_shape(r, names[i], key, replaced)
+                                          : qs_strict_missing(r, key)))
+            return false;
+    }
+    return true;
+}
+
+/* The weight a quantizer called weight_fake_quant sees: its channels on ch_axis, or -1. */
+static int64_t weight_channels(const strict_run *r) {
+    if (!qs_str_is(qs_str_leaf(r->mod->name), "weight_fake_quant") || r->mod->parent == QS_MODULE_NONE)
+        return -1;
+    const qs_module *owner = qs_manifest_module(r->m, r->mod->parent);
+    int64_t axis = r->mod->attrs.ch_axis == QS_ATTR_ABSENT ? 0 : r->mod->attrs.ch_axis;
+    for (uint32_t i = 0; i < owner->entry_count; i++) {
+        const qs_expected *x = qs_manifest_entry(r->m, owner->first_entry + i);
+        if (!qs_str_is(qs_str_leaf(x->key), "weight") || !x->shape_known) continue;
+        if (axis < 0) axis += x->shape.ndim;
+        return axis >= 0 && axis < x->shape.ndim ? x->shape.dim[axis] : -1;
+    }
+    return -1;
+}
+
+/* What loads, because the buffers are resized, and then fails in forward. */
+static bool check_forward(strict_run *r) {
+    qs_str scale = qs_strict_key(r, "scale"), zero = qs_strict_key(r, "zero_point");
+    if (!scale.p || !zero.p) return qs_nomem(r->err);
+    strict_value s = qs_strict_get(r, scale), z = qs_strict_get(r, zero);
+    if (!s.there || !s.shape_known || s.python_type) return true;
+    uint64_t n = qs_shape_numel(s.shape);
+    if (z.there && z.shape_known && !z.python_type && qs_shape_numel(z.shape) != n)
+        return qs_strict_advise(r, QS_FIND_FORWARD, zero,
+                                "it has %llu elements and scale has %llu: forward raises",
+                                (unsigned long long)qs_shape_numel(z.shape), (unsigned long long)n);
+    int64_t channels = weight_channels(r);
+    bool per_tensor = qs_str_find(r->mod->attrs.qscheme, QS_STR("per_tensor")) != SIZE_MAX;
+    bool per_channel = qs_str_find(r->mod->attrs.qscheme, QS_STR("per_channel")) != SIZE_MAX;
+    if (per_tensor && n != 1)
+        return qs_strict_advise(r, QS_FIND_FORWARD, scale,
+                                "it has %llu elements, and the model quantizes per tensor: "
+                                "forward raises once the observer is off",
+                                (unsigned long long)n);
+    if (per_channel && channels >= 0 && n != 1 && n != (uint64_t)channels)
+        return qs_strict_advise(r, QS_FIND_FORWARD, scale,
+                                "it has %llu elements, and the weight %lld channels: forward "
+                                "raises once the observer is off",
+                                (unsigned long long)n, (long long)channels);
+    if (z.there && z.dtype == QS_INT64 && (r->assign || r->torch < TORCH_FQ_RESIZES))
+        return r->torch < TORCH_FQ_RESIZES ||
+               qs_strict_advise(r, QS_FIND_FORWARD, zero, "assign=True keeps int64, and forward wants int32");
+    return true;
+}
+
+static bool load_fakequant(strict_run *r) {
+    return take_two(r, "scale", "zero_point", r->torch < TORCH_FQ_RESIZES) && check_forward(r) &&
+           qs_strict_base(r, true);
+}
+
+/* Only up to 1.7 it overrides anything, and there it cannot load its own zero_point. */
+static bool load_learnable(strict_run *r) {
+    if (r->torch >= TORCH_FQ_RESIZES) return qs_strict_base(r, true);
+    const char *const names[] = {"scale", "zero_point"};
+    for (int i = 0; i < 2; i++) {
+        qs_str key = qs_strict_key(r, names[i]);
+        if (!key.p) return qs_nomem(r->err);
+        strict_value v = qs_strict_get(r, key);
+        if (!v.there && !qs_strict_missing(r, key)) return false;
+        if (v.there && i == 1 &&
+            !qs_strict_raise(
+                r, key, "TypeError",
+                "cannot assign '%s' as parameter 'zero_point' (torch.nn.Parameter or None expected)",
+                v.dtype == QS_FLOAT32 ? "torch.FloatTensor" : "torch.LongTensor"))
+            return false;
+    }
+    return qs_strict_base(r, true);
+}
+
+static bool load_observer(strict_run *r, bool strict) {
+    static const int64_t one[] = {1};
+    if ((r->version < 0 || r->version == 1) && !inject(r, "eps", (qs_shape){1, one}, QS_FLOAT32))
+        return false;
+    return qs_strict_base(r, strict);
+}
+
+/* The names the checkpoint's version stands for, and the buffers they are poured into. */
+static bool load_perchannel(strict_run *r) {
+    bool old_torch = r->torch < TORCH_OBSERVER_V3;
+    bool old_names = old_torch || (r->version < 0 ? r->torch < TORCH_NONE_IS_NEW : r->version < 3);
+    const char *const buffers[] = {old_torch ? "min_vals" : "min_val", old_torch ? "max_vals" : "max_val"};
+    const char *const names[] = {old_names ? "min_vals" : "min_val", old_names ? "max_vals" : "max_val"};
+    for (int i = 0; i < 2; i++) {
+        qs_str key = qs_strict_key(r, names[i]);
+        if (!key.p) return qs_nomem(r->err);
+        bool there = qs_strict_get(r, key).there;
+        if (!(there ? take_shape(r, buffers[i], key, false) : qs_strict_missing(r, key))) return false;
+        if (there && old_names && !old_torch &&
+            !qs_strict_advise(
+                r, QS_FIND_FORWARD, key,
+                "%s takes this shape and is never filled: it holds uninitialised memory; rename the key "
+                "to %s and set the version to 3",
+                buffers[i], buffers[i]))
+            return false;
+    }
+    return load_observer(r, old_torch);
+}
+
+/* Version 2 wrote [0] for a range that was never observed. */
+static bool mend_range(strict_run *r, const char *leaf) {
+    qs_str key = qs_strict_key(r, leaf);
+    if (!key.p) return qs_nomem(r->err);
+    strict_value v = qs_strict_get(r, key);
+    if (!v.there || v.python_type || v.shape.ndim != 1 || v.shape.dim[0] != 0) return true;
+    return qs_strict_put(r, key, (strict_value){.shape_known = true, .dtype = QS_FLOAT32});
+}
+
+static bool load_histogram(strict_run *r) {
+    if (r->version < 3 && !(mend_range(r, "min_val") && mend_range(r, "max_val"))) return false;
+    return take_two(r, "min_val", "max_val", true) && load_observer(r, true);
+}
+
+/* The BatchNorm of a version 1 module had no module of its own. */
+static bool load_convbn(strict_run *r) {
+    static const char *const names[][2] = {{"bn.weight", "gamma"},
+                                           {"bn.bias", "beta"},
+                                           {"bn.running_mean", "running_mean"},
+                                           {"bn.running_var", "running_var"},
+                                           {"bn.num_batches_tracked", "num_batches_tracked"}};
+    for (size_t i = 0; i < 5 && (r->version < 0 || r->version == 1); i++) {
+        qs_str now = qs_strict_key(r, names[i][0]), old = qs_strict_key(r, names[i][1]);
+        if (!now.p || !old.p) return qs_nomem(r->err);
+        strict_value v = qs_strict_get(r, old);
+        if (v.there && !(qs_strict_put(r, now, v) && qs_strict_pop(r, old))) return false;
+        if (!v.there && !qs_strict_get(r, now).there && !qs_strict_missing(r, now)) return false;
+    }
+    return qs_strict_base(r, true);
+}
+
+/* state_dict[PREFIX + leaf] of the quantized modules: a KeyError ends the load. */
+static bool need(strict_run *r, const char *leaf) {
+    qs_str key = qs_strict_key(r, leaf);
+    if (!key.p) return qs_nomem(r->err);
+    if (qs_strict_get(r, key).there) return true;
+    return qs_strict_raise(r, key, "KeyError", "'%.*s'", QS_FMT(key));
+}
+
+static bool need_all(strict_run *r, const char *const *leaves) {
+    for (; *leaves; leaves++)
+        if (!need(r, *leaves)) return false;
+    return qs_strict_base(r, false);
+}
+
+/* Version 1 kept weight and bias in the Linear itself. */
+static bool load_qlinear(strict_run *r) {
+    if (!need(r, "scale") || !need(r, "zero_point")) return false;
+    if (r->version < 0 || r->version == 1) {
+        static const char *const names[][2] = {{"weight", "_packed_params.weight"},
+                                               {"bias", "_packed_params.bias"}};
+        for (int i = 0; i < 2; i++) {
+            qs_str old = qs_strict_key(r, names[i][0]), now = qs_strict_key(r, names[i][1]);
+            if (!old.p || !now.p) return qs_nomem(r->err);
+            strict_value v = qs_strict_get(r, old);
+            if (!(v.there ? qs_strict_put(r, now, v) : need(r, names[i][0]))) return false;
+        }
+    }
+    return qs_strict_base(r, false);
+}
+
+static bool load_qpacked(strict_run *r) {
+    if (r->version >= 2 && !need(r, "dtype")) return false;
+    if (r->version < 3 && !(need(r, "weight") && need(r, "bias"))) return false;
+    if (r->version == 3 && !need(r, "_packed_params")) return false;
+    return qs_strict_base(r, false);
+}
+
+bool qs_strict_load(strict_run *r, strict_class c) {
+    static const char *const conv[] = {"weight", "bias", "scale", "zero_point", NULL};
+    static const char *const functional[] = {"scale", "zero_point", NULL};
+    static const char *const embedding[] = {"dtype", "_packed_weight", NULL};
+    static const char *const parameter[] = {"param", NULL};
+    static const char *const cell[] = {"_packed_weight_ih", "_packed_weight_hh", NULL};
+    switch (c) {
+    case STRICT_PLAIN: return qs_strict_base(r, true);
+    case STRICT_BATCHNORM: return load_batchnorm(r);
+    case STRICT_INSTANCENORM: return load_instancenorm(r);
+    case STRICT_FAKEQUANT: return load_fakequant(r);
+    case STRICT_LEARNABLE: return load_learnable(r);
+    case STRICT_OBSERVER: return load_observer(r, true);
+    case STRICT_PERCHANNEL: return load_perchannel(r);
+    case STRICT_HISTOGRAM: return load_histogram(r);
+    case STRICT_CONVBN: return load_convbn(r);
+    case STRICT_LENIENT: return qs_strict_base(r, false);
+    case STRICT_QCONV: return need_all(r, conv);
+    case STRICT_QLINEAR: return load_qlinear(r);
+    case STRICT_QPACKED: return load_qpacked(r);
+    case STRICT_QFUNCTIONAL: return need_all(r, functional);
+    case STRICT_QEMBEDDING: return need_all(r, embedding);
+    case STRICT_QPARAMETER: return need_all(r, parameter);
+    case STRICT_QRNNCELL: return need_all(r, cell);
+    }
+    return qs_strict_base(r, true);
+}

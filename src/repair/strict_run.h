@@ -1,0 +1,124 @@
+/* The simulator's inside: shared by strict.c (traversal, Module's own rules) and strict_quant.c (class
+ * overrides). */
+#ifndef QS_REPAIR_STRICT_RUN_H
+#define QS_REPAIR_STRICT_RUN_H
+
+#include "base/map.h"
+#include "base/vec.h"
+#include "repair/strict.h"
+
+#include <stdlib.h>
+
+/* torch's versions where the rules changed, as 100 * major + minor. */
+enum {
+    TORCH_EXTRA_STATE = 110, /* set_extra_state */
+    TORCH_OBSERVER_V3 = 110, /* per-channel min_vals became min_val */
+    TORCH_FQ_RESIZES = 108,  /* FakeQuantize resizes its buffers instead of replacing them */
+    TORCH_NON_TENSOR = 112,  /* a non-tensor is an error message, no AttributeError */
+    TORCH_ASSIGN = 201,      /* load_state_dict(assign=True) */
+    TORCH_EXACT_NAMES = 202, /* an undotted key must be a parameter or buffer, a dotted one below a child */
+    TORCH_NONE_IS_NEW = 203, /* a per-channel observer without a version is read as version 3 */
+    TORCH_NEWEST = 214
+};
+
+/* What state_dict[key] is. */
+typedef struct strict_value {
+    bool there, injected, shape_known;
+    qs_shape shape;
+    qs_dtype dtype;
+    const char *python_type; /* NULL: a tensor */
+} strict_value;
+
+/* One of error_msgs. */
+typedef struct strict_error {
+    qs_finding_kind kind;
+    qs_str key;
+    qs_shape from, to;
+    const char
+        *text; /* NULL for a size mismatch; COPY: the exception's text, or the value's type if not_a_tensor */
+    bool not_a_tensor;
+    bool whole; /* text is the whole message */
+} strict_error;
+
+struct qs_verdict {
+    qs_arena arena;
+    qs_str model; /* class name of the top module */
+    int torch;
+    bool strict;
+    QS_VEC(qs_str) missing, unexpected; /* as torch lists them, duplicates kept */
+    QS_VEC(strict_error) errors;
+    qs_str raised; /* "IndexError: ..." : what load_state_dict raises before its report; n == 0 if nothing */
+    QS_VEC(qs_finding) advice, findings;
+};
+
+/* An entry that the classes themselves put into the dict, or put back under another name. */
+typedef struct strict_overlay {
+    qs_str key;
+    strict_value value;
+} strict_overlay;
+
+typedef struct strict_run {
+    const qs_manifest *m;
+    const qs_strict_source *src;
+    int torch;
+    bool strict, assign;
+    qs_verdict *v;
+    qs_err *err;
+    uint8_t *fate;          /* [src->count] what became of entry i: enum fate */
+    uint32_t *next;         /* [src->count] next stray entry of the same module */
+    uint32_t *first, *last; /* [modules] its stray entries in the checkpoint's order */
+    QS_VEC(strict_overlay) overlay;
+    qs_map by_key;                  /* of the overlay */
+    QS_VEC(uint32_t) overlay_stray; /* those that some module's scan lists */
+    size_t longest;                 /* bytes of the longest module name */
+    uint32_t extras;                /* keys called _extra_state in the source */
+    /* The module being loaded. */
+    uint32_t at;
+    const qs_module *mod;
+    int64_t version; /* of its metadata, -1: None */
+    struct {
+        uint32_t entry;
+        qs_shape shape;
+    } resized[2]; /* buffers whose shape the class has changed before Module's own code runs */
+    int resized_count;
+} strict_run;
+
+typedef enum strict_class {
+    STRICT_PLAIN,
+    STRICT_BATCHNORM,
+    STRICT_INSTANCENORM,
+    STRICT_FAKEQUANT,
+    STRICT_LEARNABLE,
+    STRICT_OBSERVER,
+    STRICT_PERCHANNEL,
+    STRICT_HISTOGRAM,
+    STRICT_CONVBN,
+    STRICT_LENIENT,
+    STRICT_QCONV,
+    STRICT_QLINEAR,
+    STRICT_QPACKED,
+    STRICT_QFUNCTIONAL,
+    STRICT_QEMBEDDING,
+    STRICT_QPARAMETER,
+    STRICT_QRNNCELL,
+} strict_class;
+strict_class qs_strict_class_of(const qs_module *mod);
+
+/* "PREFIX.leaf" of the module being loaded, in the verdict's arena; an empty p when memory is out. */
+qs_str qs_strict_key(strict_run *r, const char *leaf);
+strict_value qs_strict_get(const strict_run *r, qs_str key);
+/* state_dict[key] = value; state_dict.pop(key). */
+bool qs_strict_put(strict_run *r, qs_str key, strict_value value);
+bool qs_strict_pop(strict_run *r, qs_str key);
+bool qs_strict_missing(strict_run *r, qs_str key);
+/* The exception that ends the load; the first one counts. `args` is put after "TYPE: ". */
+bool qs_strict_raise(strict_run *r, qs_str key, const char *type, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+bool qs_strict_advise(strict_run *r, qs_finding_kind kind, qs_str key, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* Module._load_from_state_dict with strict=True or False. */
+bool qs_strict_base(strict_run *r, bool strict);
+/* The class's own _load_from_state_dict. */
+bool qs_strict_load(strict_run *r, strict_class c);
+
+#endif
