@@ -18,7 +18,8 @@ strict_class qs_strict_class_of(const qs_module *mod) {
     if (!qs_str_starts(name, QS_STR("torch."))) return STRICT_PLAIN;
     qs_str leaf = qs_str_leaf(name);
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
-        if (qs_str_is(leaf, classes[i].leaf) && qs_str_find(name, qs_str_of(classes[i].within)) != SIZE_MAX)
+        if ((!*classes[i].leaf || qs_str_is(leaf, classes[i].leaf)) &&
+            qs_str_find(name, qs_str_of(classes[i].within)) != SIZE_MAX)
             return classes[i].is;
     return STRICT_PLAIN;
 }
@@ -158,9 +159,8 @@ static bool check_forward(strict_run *r) {
                                 "it has %llu elements, and the weight %lld channels: forward "
                                 "raises once the observer is off",
                                 (unsigned long long)n, (long long)channels);
-    if (z.there && z.dtype == QS_INT64 && (r->assign || r->torch < TORCH_FQ_RESIZES))
-        return r->torch < TORCH_FQ_RESIZES ||
-               qs_strict_advise(r, QS_FIND_FORWARD, zero, "assign=True keeps int64, and forward wants int32");
+    if (z.there && z.dtype == QS_INT64 && r->assign)
+        return qs_strict_advise(r, QS_FIND_FORWARD, zero, "assign=True keeps int64, and forward wants int32");
     return true;
 }
 

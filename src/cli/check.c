@@ -1,0 +1,174 @@
+/* qatscope check: would load_state_dict take it? The answer in torch's words on stdout, advice on stderr. */
+#include "cli/cli.h"
+
+static const char *const kind_names[] = {
+    [QS_FIND_MISSING] = "missing",     [QS_FIND_UNEXPECTED] = "unexpected",
+    [QS_FIND_SIZE] = "size",           [QS_FIND_COPY] = "copy",
+    [QS_FIND_RAISES] = "raises",       [QS_FIND_RESIZED] = "resized",
+    [QS_FIND_INJECTED] = "injected",   [QS_FIND_CAST] = "cast",
+    [QS_FIND_TRUNCATED] = "truncated", [QS_FIND_FORWARD] = "forward",
+};
+enum { KINDS = sizeof kind_names / sizeof *kind_names, SHOWN = 10 };
+
+static bool is_advice(qs_finding_kind kind) {
+    return kind >= QS_FIND_RESIZED;
+}
+
+static void version_text(int minor, char out[16]) {
+    snprintf(out, 16, "%d.%d", minor / 100, minor % 100);
+}
+
+static void add_names(qs_buf *b, const qs_verdict *v, qs_finding_kind kind) {
+    bool first = true;
+    for (size_t i = 0; i < qs_verdict_count(v); i++) {
+        const qs_finding *f = qs_verdict_finding(v, i);
+        for (uint32_t k = 0; f->kind == kind && k < f->repeats; k++) {
+            qs_buf_addf(b, "%s'%.*s'", first ? "" : ", ", QS_FMT(f->key));
+            first = false;
+        }
+    }
+}
+
+/* What load_state_dict returns when it does not raise. */
+static void add_result(qs_buf *b, const qs_verdict *v) {
+    qs_buf missing = {0}, unexpected = {0};
+    add_names(&missing, v, QS_FIND_MISSING);
+    add_names(&unexpected, v, QS_FIND_UNEXPECTED);
+    if (missing.n || unexpected.n)
+        qs_buf_addf(b, "_IncompatibleKeys(missing_keys=[%s], unexpected_keys=[%s])",
+                    missing.p ? missing.p : "", unexpected.p ? unexpected.p : "");
+    else
+        qs_buf_addz(b, "<All keys matched successfully>");
+    qs_buf_free(&missing);
+    qs_buf_free(&unexpected);
+}
+
+/* Names come from files: control bytes are shown, but torch's newlines and tabs stay. */
+static void print_message(const qs_buf *b) {
+    qs_str rest = qs_buf_str(b);
+    while (rest.n) {
+        size_t n = qs_str_find(rest, QS_STR("\n\t"));
+        qs_str line = qs_str_sub(rest, 0, n == SIZE_MAX ? rest.n : n);
+        qs_str_fput_printable(line, stdout);
+        rest = qs_str_sub(rest, line.n, rest.n);
+        if (rest.n) fputs("\n\t", stdout);
+        rest = qs_str_sub(rest, 2, rest.n);
+    }
+    putchar('\n');
+}
+
+static void print_advice(const qs_verdict *v) {
+    static const char *const words[KINDS] = {
+        [QS_FIND_RESIZED] = "resized to the checkpoint's shape",
+        [QS_FIND_INJECTED] = "made by torch itself",
+        [QS_FIND_CAST] = "of another dtype",
+        [QS_FIND_TRUNCATED] = "CUT SHORT while loading",
+        [QS_FIND_FORWARD] = "would load and FAIL LATER",
+    };
+    size_t count[KINDS] = {0};
+    for (size_t i = 0; i < qs_verdict_count(v); i++) {
+        const qs_finding *f = qs_verdict_finding(v, i);
+        if (!is_advice(f->kind) || ++count[f->kind] > SHOWN) continue;
+        fprintf(stderr, "%s: ", kind_names[f->kind]);
+        qs_str_fput_printable(f->key, stderr);
+        fprintf(stderr, ": %s\n", f->note);
+    }
+    for (int k = 0; k < KINDS; k++)
+        if (count[k] > SHOWN)
+            fprintf(stderr, "%s: %zu keys %s, %d shown; --json lists all\n", kind_names[k], count[k],
+                    words[k], SHOWN);
+}
+
+static void print_json(const qs_verdict *v, const qs_buf *message, bool strict) {
+    char torch[16];
+    qs_buf b = {0};
+    version_text(qs_verdict_torch(v), torch);
+    qs_buf_addf(&b, "{\"loads\": %s, \"torch\": \"%s\", \"strict\": %s,\n \"message\": ",
+                qs_verdict_loads(v) ? "true" : "false", torch, strict ? "true" : "false");
+    qs_buf_add_json(&b, qs_buf_str(message));
+    qs_buf_addz(&b, ",\n \"findings\": [");
+    for (size_t i = 0; i < qs_verdict_count(v); i++) {
+        const qs_finding *f = qs_verdict_finding(v, i);
+        qs_buf_addf(&b, "%s\n  {\"kind\": \"%s\", \"key\": ", i ? "," : "", kind_names[f->kind]);
+        qs_buf_add_json(&b, f->key);
+        qs_buf_addf(&b, ", \"repeats\": %u, \"note\": ", f->repeats);
+        qs_buf_add_json(&b, qs_str_of(f->note));
+        qs_buf_addc(&b, '}');
+    }
+    qs_buf_addz(&b, "\n ]}\n");
+    if (!b.failed) fwrite(b.p, 1, b.n, stdout);
+    qs_buf_free(&b);
+}
+
+typedef struct check_args {
+    qs_cli_common common;
+    const char *torch, *pos[2];
+    bool no_strict, assign;
+} check_args;
+
+static bool open_target(const check_args *a, const qs_open_options *open, qs_manifest **out, qs_err *e) {
+    if (a->common.manifest) return qs_manifest_open(a->common.manifest, &open->limits, out, e);
+    qs_checkpoint *b = NULL;
+    if (!qs_checkpoint_open(a->pos[1], open, &b, e)) return false;
+    bool ok = qs_manifest_from_checkpoint(b, out, e);
+    qs_checkpoint_close(b);
+    return ok;
+}
+
+static bool print_verdict(const check_args *a, const qs_verdict *v, qs_err *e) {
+    qs_buf message = {0};
+    bool ok = qs_verdict_message(v, &message);
+    if (ok && qs_verdict_loads(v)) add_result(&message, v);
+    ok = ok && !message.failed;
+    if (ok && a->common.json)
+        print_json(v, &message, !a->no_strict);
+    else if (ok)
+        print_message(&message);
+    if (ok && !a->common.json && !a->common.quiet) print_advice(v);
+    qs_buf_free(&message);
+    return ok || qs_nomem(e);
+}
+
+static int check(const check_args *a, const qs_strict_options *strict) {
+    qs_open_options open = {.root = a->common.root, .limits = QS_LIMITS_DEFAULT};
+    qs_checkpoint *c = NULL;
+    qs_manifest *target = NULL;
+    qs_verdict *v = NULL;
+    qs_err e = QS_ERR_INIT;
+    bool ok = open_target(a, &open, &target, &e) && qs_checkpoint_open(a->pos[0], &open, &c, &e);
+    if (ok) {
+        qs_strict_source src = qs_strict_source_of_checkpoint(c);
+        ok = qs_strict_run(target, &src, strict, &v, &e) && print_verdict(a, v, &e);
+    }
+    int status = ok ? !qs_verdict_loads(v) : qs_cli_fail(&e);
+    qs_verdict_free(v);
+    qs_manifest_close(target);
+    qs_checkpoint_close(c);
+    return status;
+}
+
+int qs_cmd_check(int argc, char **argv) {
+    check_args a = {0};
+    const qs_opt opts[] = {
+        QS_CLI_OPT_MANIFEST(&a.common),
+        QS_CLI_OPT_ROOT(&a.common),
+        {"torch", 0, QS_OPT_STRING, &a.torch, "VERSION",
+         "as PyTorch 1.7, 1.13, 2.6 or 2.14 would (default: the manifest's)"},
+        {"no-strict", 0, QS_OPT_FLAG, &a.no_strict, NULL, "as load_state_dict(strict=False)"},
+        {"assign", 0, QS_OPT_FLAG, &a.assign, NULL, "as load_state_dict(assign=True), from 2.1 on"},
+        QS_CLI_OPT_JSON(&a.common),
+        QS_CLI_OPT_QUIET(&a.common),
+    };
+    qs_parse p = qs_cli_parse(argc, argv, opts, sizeof opts / sizeof *opts, a.pos, 1, 2);
+    if (p != QS_PARSE_OK) return p == QS_PARSE_DONE ? 0 : 2;
+    qs_strict_options strict = {.strict = !a.no_strict, .assign = a.assign};
+    qs_err e = QS_ERR_INIT;
+    if (a.torch) strict.torch_minor = qs_cli_torch_version(a.torch);
+    if (a.torch && !strict.torch_minor)
+        qs_fail(&e, QS_E_USAGE, "--torch %s: give a version like 1.13 or 2.6", a.torch);
+    else if (!a.common.manifest && !a.pos[1])
+        qs_fail(&e, QS_E_USAGE, "nothing to check against: give -m MANIFEST, or a second checkpoint");
+    else if (a.common.manifest && a.pos[1])
+        qs_fail(&e, QS_E_USAGE, "give -m MANIFEST or a second checkpoint, not both");
+    return e.code == QS_OK ? check(&a, &strict) : qs_cli_fail(&e);
+}

@@ -1,0 +1,64 @@
+/* qatscope manifest: what a model expects, from a checkpoint; and the Python script that asks the model
+ * itself. */
+#include "base/tempfile.h"
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+static bool write_all(int fd, qs_str s, const char *path, qs_err *e) {
+    while (s.n) {
+        ssize_t n = write(fd, s.p, s.n);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return qs_fail_errno(e, QS_E_IO, errno, "%s: cannot write", path);
+        s = qs_str_sub(s, (size_t)n, s.n);
+    }
+    return true;
+}
+
+static bool deliver(qs_str text, const char *path, qs_err *e) {
+    if (!path) {
+        if (fwrite(text.p, 1, text.n, stdout) == text.n && fflush(stdout) == 0) return true;
+        return qs_fail_errno(e, QS_E_IO, errno, "standard output: cannot write");
+    }
+    qs_temp *t = NULL;
+    if (!qs_temp_create(path, &t, e)) return false;
+    if (write_all(qs_temp_fd(t), text, path, e)) return qs_temp_publish(t, NULL, e);
+    qs_temp_discard(t);
+    return false;
+}
+
+static bool from_checkpoint(const char *path, const char *root, const char *out, qs_err *e) {
+    qs_open_options open = {.root = root, .limits = QS_LIMITS_DEFAULT};
+    qs_checkpoint *c = NULL;
+    qs_manifest *m = NULL;
+    qs_buf b = {0};
+    bool ok = qs_checkpoint_open(path, &open, &c, e) && qs_manifest_from_checkpoint(c, &m, e);
+    if (ok) ok = qs_manifest_print(m, &b) ? deliver(qs_buf_str(&b), out, e) : qs_nomem(e);
+    qs_buf_free(&b);
+    qs_manifest_close(m);
+    qs_checkpoint_close(c);
+    return ok;
+}
+
+int qs_cmd_manifest(int argc, char **argv) {
+    const char *out = NULL, *pos[1];
+    bool exporter = false;
+    qs_cli_common common = {0};
+    const qs_opt opts[] = {
+        {"output", 'o', QS_OPT_STRING, &out, "FILE", "write it there, not to standard output"},
+        {"exporter", 0, QS_OPT_FLAG, &exporter, NULL,
+         "print the Python script that writes a manifest from a model"},
+        QS_CLI_OPT_ROOT(&common),
+    };
+    qs_parse p = qs_cli_parse(argc, argv, opts, sizeof opts / sizeof *opts, pos, 0, 1);
+    if (p != QS_PARSE_OK) return p == QS_PARSE_DONE ? 0 : 2;
+    qs_err e = QS_ERR_INIT;
+    if (exporter == (pos[0] != NULL)) {
+        qs_fail(&e, QS_E_USAGE, "give a checkpoint, or --exporter");
+        return qs_cli_fail(&e);
+    }
+    bool ok = exporter ? deliver(qs_str_of(qs_manifest_exporter_py), out, &e)
+                       : from_checkpoint(pos[0], common.root, out, &e);
+    return ok ? 0 : qs_cli_fail(&e);
+}

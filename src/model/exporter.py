@@ -1,0 +1,160 @@
+"""Write a qatscope manifest: what a PyTorch model's load_state_dict expects, in torch's own order.
+
+    python exporter.py package.module:factory [-o manifest.json] [arg ...]
+
+calls factory(*args) (numbers, True, False and None are read as such) and describes the module it returns.
+A module that exists already:  from exporter import export; export(model, "manifest.json")
+Needs only torch (1.7 or newer, Python 3.6 or newer).
+"""
+import ast
+import importlib
+import json
+import sys
+
+import torch
+
+
+def class_path(cls):
+    return "%s.%s" % (cls.__module__, cls.__qualname__)
+
+
+def loader(cls):
+    """torch's own class whose _load_from_state_dict runs, when the class itself does not say so."""
+    for c in cls.__mro__:
+        if "_load_from_state_dict" in vars(c):
+            ours = c.__module__.startswith("torch.")
+            if c is torch.nn.Module:
+                return None
+            if ours:
+                return c
+    return None
+
+
+def plain(value):
+    """A number, bool or short name of an attribute, or None if it is neither."""
+    if isinstance(value, torch.Tensor):
+        value = value.reshape(-1)[0].item() if value.numel() == 1 else None
+    if isinstance(value, (torch.dtype, torch.qscheme)):
+        return str(value).replace("torch.", "")
+    return value if isinstance(value, (bool, int, float)) else None
+
+
+def quantizer(module):
+    """Attributes of a fake quantizer, taken from it or else from its observer."""
+    inner = getattr(module, "activation_post_process", None)
+    inner = inner if isinstance(inner, torch.nn.Module) else None
+    out = {"observer": type(inner or module).__name__}
+    for name in ("dtype", "qscheme", "quant_min", "quant_max", "ch_axis", "averaging_constant", "reduce_range", "eps"):
+        for source in (module, inner):
+            value = plain(getattr(source, name, None)) if source is not None else None
+            if value is not None:
+                out[name] = value
+                break
+    return out
+
+
+def describe(module):
+    cls = type(module)
+    out = {"class": class_path(cls), "version": getattr(module, "_version", 1)}
+    base = loader(cls)
+    if base is not None and not cls.__module__.startswith("torch."):
+        out["base"] = class_path(base)
+    default = getattr(torch.nn.Module, "set_extra_state", None)
+    if default is not None and getattr(cls, "set_extra_state", default) is not default:
+        out["extra_state"] = True
+    buffers = module._buffers
+    if "fake_quant_enabled" in buffers or ("min_val" in buffers or "min_vals" in buffers) or hasattr(module, "quant_min"):
+        out.update(quantizer(module))
+    norm = module if "running_mean" in buffers else module._modules.get("bn")
+    if norm is not None and "running_mean" in norm._buffers and hasattr(module, "weight") and hasattr(norm, "eps"):
+        out["bn_eps"] = float(norm.eps)
+    return out
+
+
+def entry(key, value, kind):
+    out = {"key": key}
+    if isinstance(value, torch.Tensor):
+        out["shape"] = [int(d) for d in value.shape]
+        out["dtype"] = str(value.dtype).replace("torch.", "")
+    out["kind"] = kind
+    return out
+
+
+def local_state(module):
+    hidden = module._non_persistent_buffers_set
+    for name, value in module._parameters.items():
+        if value is not None:
+            yield name, value, "parameter"
+    for name, value in module._buffers.items():
+        if value is not None and name not in hidden:
+            yield name, value, "buffer"
+
+
+def manifest(model):
+    modules, entries = {}, []
+    state = model.state_dict()
+    own = {}
+    for key in state:
+        own.setdefault(key.rpartition(".")[0], []).append(key)
+    stack = [("", model)]
+    while stack:
+        prefix, module = stack.pop()
+        modules[prefix] = None if module is None else describe(module)
+        if module is None:
+            continue
+        dot = prefix + "." if prefix else ""
+        seen = set()
+        for name, value, kind in local_state(module):
+            seen.add(dot + name)
+            entries.append(entry(dot + name, value, kind))
+        # what the module writes itself: packed parameters, extra state
+        entries.extend(entry(k, state[k], "extra") for k in own.get(prefix, ()) if k not in seen)
+        stack.extend((dot + name, child) for name, child in reversed(list(module._modules.items())))
+    return {"format": "qatscope-manifest", "version": 1, "model": modules[""]["class"],
+            "torch": str(torch.__version__), "modules": modules, "state_dict": entries}
+
+
+def dump(document, out):
+    """JSON with one module or entry a line."""
+    out.write("{\n")
+    for name in ("format", "version", "model", "torch"):
+        out.write(" %s: %s,\n" % (json.dumps(name), json.dumps(document[name])))
+    lines = ["  %s: %s" % (json.dumps(k), json.dumps(v)) for k, v in document["modules"].items()]
+    out.write(' "modules": {\n%s\n },\n' % ",\n".join(lines))
+    out.write(' "state_dict": [\n%s\n ]\n}\n' % ",\n".join("  " + json.dumps(e) for e in document["state_dict"]))
+
+
+def export(model, path):
+    with open(path, "w") as out:
+        dump(manifest(model), out)
+
+
+def literal(text):
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def main(argv):
+    output = None
+    if "-o" in argv:
+        at = argv.index("-o")
+        output = argv[at + 1] if at + 1 < len(argv) else None
+        argv = argv[:at] + argv[at + 2:]
+    if len(argv) < 2 or ":" not in argv[1] or (output is None and "-o" in sys.argv):
+        sys.exit(__doc__)
+    sys.path.insert(0, "")
+    module, _, name = argv[1].partition(":")
+    factory = importlib.import_module(module)
+    for part in name.split("."):
+        factory = getattr(factory, part)
+    model = factory if isinstance(factory, torch.nn.Module) else factory(*map(literal, argv[2:]))
+    if output:
+        export(model, output)
+    else:
+        dump(manifest(model), sys.stdout)
+
+
+if __name__ == "__main__":
+    main(sys.argv)

@@ -1,0 +1,84 @@
+#include "repair/strict.h"
+
+/* type(value) as Python prints it. */
+static const char *python_type(const qs_graph *g, qs_node n) {
+    switch (qs_node_kind_of(g, n)) {
+    case QS_NODE_NIL: return "NoneType";
+    case QS_NODE_BOOL: return "bool";
+    case QS_NODE_INT:
+    case QS_NODE_LONG: return "int";
+    case QS_NODE_FLOAT: return "float";
+    case QS_NODE_STR: return "str";
+    case QS_NODE_BYTES: return qs_node_is_str8(g, n) ? "str" : "bytes";
+    case QS_NODE_BYTEARRAY: return "bytearray";
+    case QS_NODE_TUPLE: return "tuple";
+    case QS_NODE_LIST: return "list";
+    case QS_NODE_SET: return "set";
+    case QS_NODE_FROZENSET: return "frozenset";
+    case QS_NODE_DICT: return "dict";
+    case QS_NODE_GLOBAL: return "type";
+    case QS_NODE_REDUCE:
+    case QS_NODE_NEWOBJ:
+    case QS_NODE_PERSID: break;
+    }
+    qs_call call;
+    if (qs_node_call(g, n, &call) && qs_node_is_global(g, call.callable, "collections", "OrderedDict"))
+        return "collections.OrderedDict";
+    return "object";
+}
+
+static void describe(const qs_checkpoint *c, const qs_entry *en, qs_shape *shape, qs_dtype *dtype,
+                     const char **type) {
+    const qs_tensor *t = qs_entry_tensor(c, en);
+    *shape = t ? t->shape : (qs_shape){0};
+    *dtype = t ? t->dtype : QS_DTYPE_UNKNOWN;
+    *type = t ? NULL : python_type(qs_checkpoint_graph(c), en->node);
+}
+
+static void checkpoint_entry(const void *ctx, uint32_t i, qs_str *key, qs_shape *shape, qs_dtype *dtype,
+                             const char **type) {
+    const qs_entry *en = qs_checkpoint_entry(ctx, i);
+    *key = en->key;
+    describe(ctx, en, shape, dtype, type);
+}
+
+static uint32_t checkpoint_find(const void *ctx, qs_str key) {
+    return qs_checkpoint_find(ctx, key);
+}
+static int64_t checkpoint_version(const void *ctx, qs_str prefix) {
+    return qs_checkpoint_version(ctx, prefix);
+}
+
+qs_strict_source qs_strict_source_of_checkpoint(const qs_checkpoint *c) {
+    return (qs_strict_source){qs_checkpoint_count(c), checkpoint_entry, checkpoint_find, checkpoint_version,
+                              c};
+}
+
+static void resolution_entry(const void *ctx, uint32_t i, qs_str *key, qs_shape *shape, qs_dtype *dtype,
+                             const char **type) {
+    const qs_resolution *r = ctx;
+    const qs_resolved *x = qs_resolution_entry(r, i);
+    const qs_resolve_input *in = qs_resolution_input(r);
+    *key = x->key;
+    *shape = x->shape;
+    *dtype = x->dtype;
+    *type = NULL;
+    if (x->shape_known) return;
+    /* Not a tensor, or one that could not be rebuilt: the document says which. */
+    if (x->a != QS_NO_INDEX)
+        describe(in->a, qs_checkpoint_entry(in->a, x->a), shape, dtype, type);
+    else if (x->b != QS_NO_INDEX)
+        describe(in->b, qs_checkpoint_entry(in->b, x->b), shape, dtype, type);
+}
+
+static uint32_t resolution_find(const void *ctx, qs_str key) {
+    return qs_resolution_find(ctx, key);
+}
+static int64_t resolution_version(const void *ctx, qs_str prefix) {
+    return qs_resolution_version(ctx, prefix);
+}
+
+qs_strict_source qs_strict_source_of_resolution(const qs_resolution *r) {
+    return (qs_strict_source){qs_resolution_live(r), resolution_entry, resolution_find, resolution_version,
+                              r};
+}
