@@ -9,7 +9,8 @@ enum { BLOCK = 8192, EXACT_ADD = 1 << 22 };
 
 /* The clamp range of a kernel. */
 typedef struct grid {
-    float inv_scale, scale, zero_point;
+    float inv_scale, scale;
+    float zero_point; /* a float one; an integer one is in low and high */
     double low, high; /* of round(x / scale): quant_min - zp, quant_max - zp */
     bool add_first;   /* a float zero point is added before rounding, in one fused multiply and add */
     bool small;       /* integers below 2^22, where adding and subtracting 1.5 * 2^23 rounds half to even */
@@ -17,12 +18,11 @@ typedef struct grid {
 
 static grid grid_of(const qs_qconfig *cfg, const qs_qparam *qp) {
     bool float_zp = cfg->scheme == QS_PER_CHANNEL_AFFINE_FLOAT_QPARAMS;
-    float zp = float_zp ? qp->zero_point_f : (float)qp->zero_point;
-    double low = (double)cfg->quant_min - (float_zp ? 0 : zp);
-    double high = (double)cfg->quant_max - (float_zp ? 0 : zp);
+    int64_t shift = float_zp ? 0 : qp->zero_point;
+    double low = (double)(cfg->quant_min - shift), high = (double)(cfg->quant_max - shift);
     return (grid){.inv_scale = 1.0f / qp->scale,
                   .scale = qp->scale,
-                  .zero_point = zp,
+                  .zero_point = qp->zero_point_f,
                   .low = low,
                   .high = high,
                   .add_first = float_zp,
