@@ -559,6 +559,11 @@ static qs_node fold_ordered(vm *m, qs_node f, qs_node args) {
     return or_nomem(m, x ? made : QS_NODE_NONE);
 }
 
+static bool is_newobj_ex(const vm *m, qs_node f) {
+    return qs_node_is_global(m->g, f, "copyreg", "__newobj_ex__") ||
+           qs_node_is_global(m->g, f, "copy_reg", "__newobj_ex__");
+}
+
 static bool op_reduce(vm *m) {
     static qs_node (*const folds[])(vm *, qs_node, qs_node) = {fold_bytes, fold_bytearray, fold_set,
                                                                fold_ordered};
@@ -571,7 +576,7 @@ static bool op_reduce(vm *m) {
             if (made != QS_NODE_NONE) return push(m, made);
             if (!qs_reader_ok(&m->in)) return false;
         }
-        if (qs_node_is_global(m->g, f, "copyreg", "__newobj_ex__") && qs_node_len(m->g, args) == 3)
+        if (is_newobj_ex(m, f) && qs_node_len(m->g, args) == 3)
             return push_newobj_ex(m, qs_node_item(m->g, args, 0), qs_node_item(m->g, args, 1),
                                   qs_node_item(m->g, args, 2));
     }
