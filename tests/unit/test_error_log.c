@@ -1,0 +1,466 @@
+#include "model/error_log.h"
+
+#include "model/manifest_build.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* As torch 1.13 prints it, the trailing spaces included. */
+static const char strict[] = "RuntimeError: Error(s) in loading state_dict for Net:\n"
+                             "\tMissing key(s) in state_dict: \"conv.module.weight\", \"conv.quant.scale\", "
+                             "\"conv.quant.zero_point\", "
+                             "\"conv.quant.scale\". \n"
+                             "\tUnexpected key(s) in state_dict: \"conv.weight\", \"bn.bias\". \n"
+                             "\tsize mismatch for head.weight: copying a param with shape torch.Size([80, "
+                             "64, 1, 1]) from checkpoint, the "
+                             "shape in current model is torch.Size([3, 64, 1, 1]).\n"
+                             "\tsize mismatch for head.bias: copying a param with shape torch.Size([]) from "
+                             "checkpoint, the shape in current "
+                             "model is torch.Size([3]).";
+
+static qs_error_log *parse_n(const char *text, size_t n) {
+    qs_error_log *log = NULL;
+    qs_err e = QS_ERR_INIT;
+    if (!qs_error_log_parse(text, n, NULL, &log, &e)) fail_msg("%s\nin: %.*s", e.msg, (int)n, text);
+    return log;
+}
+
+static qs_error_log *parse(const char *text) {
+    return parse_n(text, strlen(text));
+}
+
+/* The end of a text that may be long. */
+static const char *tail(const char *text) {
+    size_t n = strlen(text);
+    return n > 800 ? text + n - 800 : text;
+}
+
+/* names: separated by blanks */
+static void assert_names(const qs_str *v, size_t n, const char *names, const char *text) {
+    qs_buf b = {0};
+    qs_buf_addz(&b, "");
+    for (size_t i = 0; i < n; i++) qs_buf_addf(&b, "%s%.*s", i ? " " : "", QS_FMT(v[i]));
+    if (strcmp(b.p ? b.p : "", names) != 0) fail_msg("\"%s\", wanted \"%s\"\nin: %s", b.p, names, tail(text));
+    qs_buf_free(&b);
+}
+
+static void assert_shape(qs_shape s, const char *wanted) {
+    char text[80];
+    qs_shape_text(s, "x", text, sizeof text);
+    assert_string_equal(text, wanted);
+}
+
+static void assert_is_strict(const char *text) {
+    qs_error_log *log = parse(text);
+    if (!qs_str_is(log->model, "Net")) fail_msg("model \"%.*s\" in: %s", QS_FMT(log->model), tail(text));
+    assert_names(log->missing.v, log->missing.n, "conv.module.weight conv.quant.scale conv.quant.zero_point",
+                 text);
+    assert_names(log->unexpected.v, log->unexpected.n, "conv.weight bn.bias", text);
+    assert_int_equal(log->missing_printed, 4);
+    if (log->mismatches.n != 2) fail_msg("%zu mismatches in: %s", log->mismatches.n, tail(text));
+    assert_names(&log->mismatches.v[0].key, 1, "head.weight", text);
+    assert_shape(log->mismatches.v[0].in_checkpoint, "80x64x1x1");
+    assert_shape(log->mismatches.v[0].in_model, "3x64x1x1");
+    assert_shape(log->mismatches.v[1].in_checkpoint, "[]");
+    assert_shape(log->mismatches.v[1].in_model, "3");
+    assert_false(log->truncated);
+    assert_int_equal(log->form, QS_LOG_FORM_STRICT);
+    qs_error_log_close(log);
+}
+
+static void reads_what_torch_prints(void **state) {
+    (void)state;
+    assert_is_strict(strict);
+}
+
+/* ---- what happens to a text on its way ---- */
+
+static void replace_all(qs_buf *b, const char *from, const char *to) {
+    qs_buf out = {0};
+    size_t n = strlen(from);
+    for (size_t i = 0; i < b->n;) {
+        if (b->n - i >= n && memcmp(b->p + i, from, n) == 0) {
+            qs_buf_addz(&out, to);
+            i += n;
+        } else {
+            qs_buf_addc(&out, b->p[i++]);
+        }
+    }
+    qs_buf_free(b);
+    *b = out;
+}
+
+static void tabs(qs_buf *b, unsigned r) {
+    replace_all(b, "\t", r & 1 ? "    " : "        ");
+}
+static void curly(qs_buf *b, unsigned r) {
+    replace_all(b, "\"", r & 1 ? "\xe2\x80\x9d" : "\xe2\x80\x9c");
+}
+static void entities(qs_buf *b, unsigned r) {
+    replace_all(b, "\"", r & 1 ? "&quot;" : "&#34;");
+}
+static void lost_space(qs_buf *b, unsigned r) {
+    static const char *const pairs[][2] = {
+        {"shape in current", "shape incurrent"},
+        {" from checkpoint", "fromcheckpoint"},
+        {"for Net", "forNet"},
+        {"key(s) in state_dict: ", "key(s) in state_dict:"},
+        {"\", \"", "\",\""},
+        {"mismatch for", "mismatchfor"},
+        {"loading state_dict", "loadingstate_dict"},
+        {". \n\t", "."},
+        {"shape torch.Size", "shapetorch.Size"},
+    };
+    const char *const *p = pairs[r % (sizeof pairs / sizeof *pairs)];
+    replace_all(b, p[0], p[1]);
+}
+static void windows(qs_buf *b, unsigned r) {
+    (void)r;
+    replace_all(b, "\n", "\r\n");
+}
+/* A terminal's line ends after `width` columns, wherever that is. */
+static void wrap(qs_buf *b, unsigned r) {
+    static const size_t widths[] = {37, 60, 79, 80, 100, 120};
+    size_t width = widths[r % 6], column = 0;
+    qs_buf out = {0};
+    for (size_t i = 0; i < b->n; i++) {
+        if (column >= width && ((unsigned char)b->p[i] & 0xc0) != 0x80) {
+            qs_buf_addc(&out, '\n');
+            column = 0;
+        }
+        column = b->p[i] == '\n' ? 0 : column + 1;
+        qs_buf_addc(&out, b->p[i]);
+    }
+    qs_buf_free(b);
+    *b = out;
+}
+static void before_lines(qs_buf *b, const char *prefix) {
+    char to[40];
+    snprintf(to, sizeof to, "\n%s", prefix);
+    replace_all(b, "\n", to);
+}
+static void pytest(qs_buf *b, unsigned r) {
+    (void)r;
+    before_lines(b, "E       ");
+}
+static void quoted(qs_buf *b, unsigned r) {
+    static const char *const marks[] = {"> ", ">> ", "| ", "[rank0]: ", "\xe2\x94\x82 "};
+    before_lines(b, marks[r % 5]);
+}
+static void json(qs_buf *b, unsigned r) {
+    (void)r;
+    qs_buf out = {0};
+    qs_buf_addz(&out, "{\"level\": \"error\", \"message\": ");
+    qs_buf_add_json(&out, qs_buf_str(b));
+    qs_buf_addz(&out, "}\n");
+    qs_buf_free(b);
+    *b = out;
+}
+static void colours(qs_buf *b, unsigned r) {
+    (void)r;
+    replace_all(b, "Missing", "\033[1;31mMissing\033[0m");
+}
+static void surrounded(qs_buf *b, unsigned r) {
+    qs_buf out = {0};
+    for (unsigned i = 0; i < r % 2000; i++)
+        qs_buf_addf(&out, "epoch %u loss 0.%u size Missing _Incompatible\n", i, r);
+    qs_buf_add(&out, qs_buf_str(b));
+    qs_buf_addz(&out, "\n\nSentry is attempting to send 1 pending event\nE  end, \"of\" log\n");
+    qs_buf_free(b);
+    *b = out;
+}
+
+static void (*const mutations[])(qs_buf *, unsigned) = {tabs,   curly,  entities, lost_space, windows,   wrap,
+                                                        pytest, quoted, json,     colours,    surrounded};
+enum { MUTATIONS = sizeof mutations / sizeof *mutations };
+
+static void survives_each_mutation(void **state) {
+    (void)state;
+    for (unsigned m = 0; m < MUTATIONS; m++)
+        for (unsigned r = 0; r < 12; r++) {
+            qs_buf b = {0};
+            qs_buf_addz(&b, strict);
+            mutations[m](&b, r);
+            qs_buf_addc(&b, '\0');
+            assert_is_strict(b.p);
+            qs_buf_free(&b);
+        }
+}
+
+/* Several at once; the order is the one in which they happen to a real paste. */
+static void survives_combinations(void **state) {
+    (void)state;
+    const char *given = getenv("QS_SEED");
+    unsigned seed = given ? (unsigned)strtoul(given, NULL, 10) : 20260715u;
+    print_message("seed %u (QS_SEED)\n", seed);
+    srand(seed);
+    static const int order[] = {3, 0, 1, 9, 6, 5, 7, 8, 10, 8};
+    for (int round = 0; round < 3000; round++) {
+        qs_buf b = {0};
+        qs_buf_addz(&b, strict);
+        for (size_t i = 0; i < sizeof order / sizeof *order; i++)
+            if (rand() % 3 == 0) mutations[order[i]](&b, (unsigned)rand());
+        qs_buf_addc(&b, '\0');
+        assert_is_strict(b.p);
+        qs_buf_free(&b);
+    }
+}
+
+static void cuts_are_noticed(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *missing;
+    } cases[] = {
+        {"Error(s) in loading state_dict for Net:\n\tMissing key(s) in state_dict: \"a.b\", \"c.d\", ...",
+         "a.b c.d"},
+        {"Error(s) in loading state_dict for Net:\n\tMissing key(s) in state_dict: \"a.b\", \"c.d...", "a.b"},
+        {"Error(s) in loading state_dict for Net:\n\tMissing key(s) in state_dict: \"a.b\", \"c.", "a.b"},
+        {"Error(s) in loading state_dict for Net:\n\tMissing key(s) in state_dict: \"a.b\", \xe2\x80\xa6",
+         "a.b"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        qs_error_log *log = parse(cases[i].text);
+        assert_names(log->missing.v, log->missing.n, cases[i].missing, cases[i].text);
+        assert_true(log->truncated);
+        qs_error_log_close(log);
+    }
+}
+
+/* Every prefix of the text: never a name that is not one, and always "truncated" or all of a list. */
+static void any_cut_is_safe(void **state) {
+    (void)state;
+    for (size_t n = 0; n < sizeof strict; n++) {
+        qs_error_log *log = NULL;
+        qs_err e = QS_ERR_INIT;
+        if (!qs_error_log_parse(strict, n, NULL, &log, &e)) continue;
+        for (size_t i = 0; i < log->missing.n; i++) {
+            char name[80];
+            snprintf(name, sizeof name, "\"%.*s\"", QS_FMT(log->missing.v[i]));
+            assert_non_null(strstr(strict, name));
+        }
+        qs_error_log_close(log);
+    }
+}
+
+/* ---- other texts ---- */
+
+static void reads_old_and_other_forms(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        qs_log_form form;
+        const char *missing, *unexpected;
+    } cases[] = {
+        {"_IncompatibleKeys(missing_keys=['a.w', 'b'], unexpected_keys=['c'])", QS_LOG_FORM_INCOMPATIBLE,
+         "a.w b", "c"},
+        {"_IncompatibleKeys(missing_keys=[], unexpected_keys=['c'])", QS_LOG_FORM_INCOMPATIBLE, "", "c"},
+        {"KeyError: 'missing keys in state_dict: \"{\\'a.w\\', \\'b\\'}\"'", QS_LOG_FORM_STRICT, "a.w b", ""},
+        {"KeyError: 'unexpected key \"module.conv1.weight\" in state_dict'", QS_LOG_FORM_STRICT, "",
+         "module.conv1.weight"},
+        {"2023-01-01 00:00:00 - mmdet - WARNING - The model and loaded state dict do not match exactly\n\n"
+         "unexpected key in source state_dict: fc.weight, fc.bias\n\n"
+         "missing keys in source state_dict: head.fc.weight, head.fc.bias\n\n2023-01-01 00:00:01 - mmdet - "
+         "start\n",
+         QS_LOG_FORM_MMCV, "head.fc.weight head.fc.bias", "fc.weight fc.bias"},
+        {"\tMissing key(s) in state_dict: \"a\", \"b\". \n\tUnexpected key(s) in state_dict: \"c\". ",
+         QS_LOG_FORM_STRICT, "a b", "c"},
+        {"Missing key(s) in state_dict: a.weight, b.bias. \nUnexpected key(s) in state_dict: c.d. \n",
+         QS_LOG_FORM_STRICT, "a.weight b.bias", "c.d"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        qs_error_log *log = parse(cases[i].text);
+        assert_names(log->missing.v, log->missing.n, cases[i].missing, cases[i].text);
+        assert_names(log->unexpected.v, log->unexpected.n, cases[i].unexpected, cases[i].text);
+        assert_int_equal(log->form, cases[i].form);
+        qs_error_log_close(log);
+    }
+}
+
+static void unquoted_lists_survive_wrapping(void **state) {
+    (void)state;
+    static const char text[] =
+        "The model and loaded state dict do not match exactly\n\n"
+        "missing keys in source state_dict: backbone.layer1.0.conv1.weight, backbone.layer1.0.bn1.wei\n"
+        "ght, backbone.layer1.0.bn1.bias, backbone.layer1.0.bn1.running_mean, backbone.layer1.0.bn1.\n"
+        "running_var\n2023-01-01 00:00:01,123 - mmdet - INFO - start\n";
+    qs_error_log *log = parse(text);
+    assert_names(log->missing.v, log->missing.n,
+                 "backbone.layer1.0.conv1.weight backbone.layer1.0.bn1.weight backbone.layer1.0.bn1.bias "
+                 "backbone.layer1.0.bn1.running_mean backbone.layer1.0.bn1.running_var",
+                 text);
+    qs_error_log_close(log);
+}
+
+static void reads_shapes_of_every_version(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        "While copying the parameter named fc.weight, whose dimensions in the model are torch.Size([10, 4]) "
+        "and whose "
+        "dimensions in the checkpoint are torch.Size([1000, 4]).",
+        "While copying the parameter named \"fc.weight\", whose dimensions in the model are torch.Size([10, "
+        "4]) and "
+        "whose dimensions in the checkpoint are torch.Size([1000, 4]), an exception occurred : ('x',).",
+        "size mismatch for fc.weight: copying a param of torch.Size([1000, 4]) from checkpoint, where the "
+        "shape is "
+        "torch.Size([10, 4]) in current model.",
+        "size mismatch for fc.weight: copying a param with shape torch.Size([10\n00, 4]) from\n checkpoint, "
+        "the shape "
+        "in current model is torch.Size([10, 4]).",
+        "The model and loaded state dict do not match exactly\n\nthese keys have mismatched shape:\n"
+        "+-----------+---------------------+-----------------------+\n"
+        "| key       | expected shape      | loaded shape          |\n"
+        "+-----------+---------------------+-----------------------+\n"
+        "| fc.weight | torch.Size([10, 4]) | torch.Size([1000, 4]) |\n"
+        "+-----------+---------------------+-----------------------+\n",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        qs_error_log *log = parse(texts[i]);
+        if (log->mismatches.n != 1) fail_msg("%zu mismatches in %s", log->mismatches.n, texts[i]);
+        assert_names(&log->mismatches.v[0].key, 1, "fc.weight", texts[i]);
+        assert_true(log->mismatches.v[0].shapes_known);
+        assert_shape(log->mismatches.v[0].in_checkpoint, "1000x4");
+        assert_shape(log->mismatches.v[0].in_model, "10x4");
+        qs_error_log_close(log);
+    }
+    qs_error_log *log =
+        parse("While copying the parameter named \"a.b\", expected torch.Tensor or Tensor-like object "
+              "from checkpoint but received <class 'list'>");
+    assert_int_equal(log->mismatches.n, 1);
+    assert_false(log->mismatches.v[0].shapes_known);
+    qs_error_log_close(log);
+}
+
+/* ---- which report ---- */
+
+static qs_error_log *parse_two(const char *first, const char *second) {
+    qs_buf b = {0};
+    qs_buf_addf(&b, "line\n%s\nbetween\n%s\nend\n", first, second);
+    qs_error_log *log = parse_n(b.p, b.n);
+    qs_buf_free(&b);
+    return log;
+}
+
+static void the_last_report_counts(void **state) {
+    (void)state;
+    static const char other[] =
+        "Error(s) in loading state_dict for Other:\n\tMissing key(s) in state_dict: \"z\". ";
+    qs_error_log *log = parse_two(strict, other);
+    assert_names(log->missing.v, log->missing.n, "z", other);
+    assert_int_equal(log->line, 8);
+    qs_error_log_close(log);
+    log = parse_two(other, strict);
+    assert_true(qs_str_is(log->model, "Net"));
+    qs_error_log_close(log);
+}
+
+static void a_shortened_repetition_does_not_count(void **state) {
+    (void)state;
+    static const char *const summaries[] = {
+        "FAILED test_load.py::test - RuntimeError: Error(s) in loading state_dict for Net:",
+        "FAILED test_load.py::test - RuntimeError: Error(s) in loading state_dict for Net:\n\tMissing key(s) "
+        "in "
+        "state_dict: \"conv.module.weight\", \"conv.qu...",
+    };
+    for (int i = 0; i < 2; i++) {
+        qs_error_log *log = parse_two(strict, summaries[i]);
+        assert_int_equal(log->missing.n, 3);
+        assert_int_equal(log->mismatches.n, 2);
+        assert_int_equal(log->line, 2);
+        assert_false(log->truncated);
+        qs_error_log_close(log);
+    }
+}
+
+static void later_success_is_said(void **state) {
+    (void)state;
+    qs_error_log *log = parse_two(strict, "<All keys matched successfully>");
+    assert_int_equal(log->missing.n, 3);
+    assert_true(log->matched_later);
+    qs_error_log_close(log);
+    log = parse_two("<All keys matched successfully>", strict);
+    assert_false(log->matched_later);
+    qs_error_log_close(log);
+}
+
+static void assert_refused(const char *text, const char *words) {
+    qs_error_log *log = NULL;
+    qs_err e = QS_ERR_INIT;
+    assert_false(qs_error_log_parse(text, strlen(text), NULL, &log, &e));
+    assert_int_equal(e.code, QS_E_INPUT);
+    if (!strstr(e.msg, words)) fail_msg("%s", e.msg);
+}
+
+static void says_when_there_is_none(void **state) {
+    (void)state;
+    assert_refused("epoch 1 loss 0.3\n", "no load_state_dict error");
+    assert_refused("", "no load_state_dict error");
+    assert_refused("<All keys matched successfully>\n", "fitted");
+}
+
+/* The report lies across the borders of the blocks in which a log is read. */
+static void streams_across_blocks(void **state) {
+    (void)state;
+    for (size_t shift = 0; shift < 700; shift += 23) {
+        qs_buf b = {0};
+        while (b.n < (256u << 10) - 700 + shift) qs_buf_addc(&b, b.n % 80 == 79 ? '\n' : 'E');
+        qs_buf_addz(&b, "\n");
+        qs_buf_addz(&b, strict);
+        while (b.n < 600u << 10) qs_buf_addz(&b, "\nstep");
+        qs_error_log *log = parse_n(b.p, b.n);
+        assert_int_equal(log->missing.n, 3);
+        assert_int_equal(log->mismatches.n, 2);
+        qs_error_log_close(log);
+        qs_buf_free(&b);
+    }
+}
+
+static void makes_a_partial_target(void **state) {
+    (void)state;
+    char path[] = "/tmp/qatscope-log-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, strict, sizeof strict - 1), sizeof strict - 1);
+    close(fd);
+    qs_manifest *m = NULL;
+    qs_log_summary sum;
+    qs_err e = QS_ERR_INIT;
+    bool ok = qs_log_manifest(path, NULL, NULL, &m, &sum, &e);
+    unlink(path);
+    if (!ok) fail_msg("%s", e.msg);
+    assert_int_equal(qs_manifest_count(m), 5);
+    assert_true(qs_manifest_partial(m));
+    assert_true(qs_str_is(qs_manifest_model(m), "Net"));
+    const qs_expected *x = qs_manifest_entry(m, qs_manifest_find(m, QS_STR("head.weight")));
+    assert_shape(x->shape, "3x64x1x1");
+    assert_false(qs_manifest_entry(m, qs_manifest_find(m, QS_STR("conv.quant.scale")))->shape_known);
+    assert_int_equal(sum.missing, 3);
+    assert_int_equal(sum.missing_printed, 4);
+    assert_string_equal(sum.model, "Net");
+    qs_manifest_close(m);
+    assert_false(qs_log_manifest("/tmp", NULL, NULL, &m, &sum, &e));
+    assert_int_equal(e.code, QS_E_INPUT);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_what_torch_prints),
+        cmocka_unit_test(survives_each_mutation),
+        cmocka_unit_test(survives_combinations),
+        cmocka_unit_test(cuts_are_noticed),
+        cmocka_unit_test(any_cut_is_safe),
+        cmocka_unit_test(reads_old_and_other_forms),
+        cmocka_unit_test(unquoted_lists_survive_wrapping),
+        cmocka_unit_test(reads_shapes_of_every_version),
+        cmocka_unit_test(the_last_report_counts),
+        cmocka_unit_test(a_shortened_repetition_does_not_count),
+        cmocka_unit_test(later_success_is_said),
+        cmocka_unit_test(says_when_there_is_none),
+        cmocka_unit_test(streams_across_blocks),
+        cmocka_unit_test(makes_a_partial_target),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
