@@ -5,7 +5,7 @@
 #include "repair/match.h"
 
 typedef enum qs_diagnosis_kind {
-    QS_DIAG_LOADS,         /* nothing to repair */
+    QS_DIAG_LOADS, /* nothing to repair */
     QS_DIAG_FLOAT_INTO_QAT,
     QS_DIAG_QAT_INTO_FLOAT,
     QS_DIAG_PREFIX,        /* a wrapper's prefix on every key (DDP, compile, Lightning, EMA) */
@@ -18,7 +18,8 @@ typedef enum qs_diagnosis_kind {
 
 typedef struct qs_diagnosis {
     qs_diagnosis_kind kind;
-    char sentence[256]; /* "float checkpoint into a QAT model: 348 renames + 1428 quantizer keys to initialise" */
+    char sentence[256]; /* "float checkpoint into a QAT model: 348 renames + 1428 quantizer keys to
+                           initialise" */
     char evidence[256];
     const qs_action *actions; /* the repair, in order; owned by the diagnosis */
     size_t action_count;
@@ -32,8 +33,8 @@ typedef struct qs_diagnose_options {
     qs_strict_options strict;
 } qs_diagnose_options;
 
-/* Owned by the caller; free with qs_diagnosis_free. The repair is tried on a scratch plan before it is offered:
- * `remaining` and the counts are what came out. */
+/* Owned by the caller; free with qs_diagnosis_free. The repair is tried on a scratch plan before it is
+ * offered: `remaining` and the counts are what came out. */
 bool qs_diagnose(const qs_compare *c, const qs_matches *m, const qs_diagnose_options *opt, qs_diagnosis **out,
                  qs_err *e);
 void qs_diagnosis_free(qs_diagnosis *d);

@@ -1,17 +1,17 @@
-/* Suggests renames: unexpected keys of the result against missing keys of the target, each with a confidence, a
- * reason and the runner-up. Ties are never applied by themselves. */
+/* Suggests renames: unexpected keys of the result against missing keys of the target, each with a confidence,
+ * a reason and the runner-up. Ties are never applied by themselves. */
 #ifndef QS_REPAIR_MATCH_H
 #define QS_REPAIR_MATCH_H
 
 #include "repair/compare.h"
 
 typedef struct qs_suggestion {
-    uint32_t from, to;     /* rows of the comparison: an unexpected and a missing one */
-    double confidence;     /* 0..1 */
-    const char *reason;    /* "same shape, same place, wrapped twin" */
-    uint32_t runner_up;    /* row, QS_NO_INDEX if there is none */
+    uint32_t from, to;  /* rows of the comparison: an unexpected and a missing one */
+    double confidence;  /* 0..1 */
+    const char *reason; /* "same shape, same place, wrapped twin" */
+    uint32_t runner_up; /* row, QS_NO_INDEX if there is none */
     double runner_up_confidence;
-    bool safe;             /* may be applied without asking: unambiguous, shapes equal */
+    bool safe; /* may be applied without asking: unambiguous, shapes equal */
 } qs_suggestion;
 
 typedef struct qs_matches qs_matches;
@@ -20,7 +20,11 @@ bool qs_match_all(const qs_compare *c, qs_matches **out, qs_err *e);
 void qs_matches_free(qs_matches *m);
 size_t qs_matches_count(const qs_matches *m);
 const qs_suggestion *qs_matches_get(const qs_matches *m, size_t i);
-uint32_t qs_matches_of_row(const qs_matches *m, uint32_t row); /* suggestion index by either side, or QS_NO_INDEX */
+uint32_t qs_matches_of_row(const qs_matches *m,
+                           uint32_t row); /* suggestion index by either side, or QS_NO_INDEX */
+/* The change of prefix ("module." -> "") under which the suggestions were found; false if there is none, or
+ * it may be chance. Borrowed from the documents. */
+bool qs_matches_prefix(const qs_matches *m, qs_str *strip, qs_str *add);
 /* Candidates for one unexpected row, best first, at most max; for the map dialog. Returns how many. */
 size_t qs_match_candidates(const qs_compare *c, uint32_t row, qs_suggestion *out, size_t max);
 

@@ -1,0 +1,153 @@
+/* One prefix on every key is the most frequent failure of all (DataParallel, torch.compile, Lightning, EMA).
+ * It is found by trying: candidates come from what keys of both sides have in common, and the one under which
+ * most keys of a sample meet a gap of their shape wins. */
+#include "repair/match_impl.h"
+
+#include <stdlib.h>
+
+enum { SAMPLE = 2000, PROBES = 16, CANDIDATES = 48, LEVELS = 3, KEY_MAX = 1024 };
+
+static bool same_change(qs_prefix_change a, qs_prefix_change b) {
+    return qs_str_eq(a.strip, b.strip) && qs_str_eq(a.add, b.add);
+}
+
+static void add_candidate(qs_prefix_change *list, size_t *n, qs_prefix_change x) {
+    if (qs_str_eq(x.strip, x.add)) return;
+    for (size_t i = 0; i < *n; i++)
+        if (same_change(list[i], x)) return;
+    if (*n < CANDIDATES) list[(*n)++] = x;
+}
+
+/* "a.b." of keys that all start so; the last component never counts. */
+static qs_str narrow(qs_str common, qs_str key) {
+    size_t n = 0, dot = 0;
+    while (n < common.n && n < key.n && common.p[n] == key.p[n]) n++;
+    for (size_t i = 0; i < n; i++)
+        if (common.p[i] == '.') dot = i + 1;
+    return qs_str_sub(common, 0, dot);
+}
+
+static qs_str common_of_froms(const qs_matcher *m) {
+    qs_str common = qs_compare_row(m->c, m->froms.v[0].row)->key;
+    for (size_t i = 0; i < m->froms.n; i++)
+        common = narrow(common, qs_compare_row(m->c, m->froms.v[i].row)->key);
+    return common;
+}
+
+static qs_str common_of_tos(const qs_matcher *m) {
+    qs_str common = qs_compare_row(m->c, m->tos.v[0])->key;
+    for (size_t i = 0; i < m->tos.n; i++) common = narrow(common, qs_compare_row(m->c, m->tos.v[i])->key);
+    return common;
+}
+
+/* The first `level` components of a prefix, dot included. */
+static qs_str cut(qs_str prefix, int level) {
+    size_t i = 0;
+    for (; i < prefix.n && level > 0; i++) level -= prefix.p[i] == '.';
+    return qs_str_sub(prefix, 0, i);
+}
+
+static void candidates_by_common(const qs_matcher *m, qs_prefix_change *list, size_t *n) {
+    qs_str from = common_of_froms(m), to = common_of_tos(m);
+    for (int i = 0; i <= LEVELS; i++)
+        for (int j = 0; j <= LEVELS; j++)
+            add_candidate(list, n, (qs_prefix_change){cut(from, i), cut(to, j)});
+}
+
+/* A few keys of A against every gap: where one name is the end of the other, the rest is a candidate. */
+static void candidates_by_probe(const qs_matcher *m, qs_prefix_change *list, size_t *n) {
+    size_t step = m->froms.n / PROBES + 1;
+    for (size_t i = 0; i < m->froms.n; i += step) {
+        uint32_t row = m->froms.v[i].row;
+        qs_str from = qs_compare_row(m->c, row)->key;
+        for (size_t k = 0; k < m->tos.n; k++) {
+            qs_str to = qs_compare_row(m->c, m->tos.v[k])->key;
+            bool strip = from.n > to.n && from.p[from.n - to.n - 1] == '.' && qs_str_ends(from, to);
+            bool add = to.n > from.n && to.p[to.n - from.n - 1] == '.' && qs_str_ends(to, from);
+            if ((!strip && !add) || qs_match_fit(m->c, row, m->tos.v[k]) < QS_FIT_UNKNOWN) continue;
+            qs_str none = {"", 0};
+            add_candidate(list, n,
+                          strip ? (qs_prefix_change){qs_str_sub(from, 0, from.n - to.n), none}
+                                : (qs_prefix_change){none, qs_str_sub(to, 0, to.n - from.n)});
+        }
+    }
+}
+
+static bool meets(const qs_matcher *m, uint32_t row, qs_str name) {
+    uint32_t to = qs_compare_find(m->c, name);
+    return to != QS_NO_INDEX && qs_match_is_gap(qs_compare_row(m->c, to)) &&
+           qs_match_fit(m->c, row, to) >= QS_FIT_UNKNOWN;
+}
+
+/* The key with the prefix changed, into name[KEY_MAX + 16]; n == 0 if it has no such prefix. */
+static qs_str changed(qs_str key, qs_prefix_change x, char *name) {
+    if (!qs_str_starts(key, x.strip) || key.n - x.strip.n + x.add.n > KEY_MAX) return (qs_str){NULL, 0};
+    if (x.add.n) memcpy(name, x.add.p, x.add.n);
+    memcpy(name + x.add.n, key.p + x.strip.n, key.n - x.strip.n);
+    return (qs_str){name, key.n - x.strip.n + x.add.n};
+}
+
+/* Does the key, changed so, name a gap: itself, wrapped or unwrapped? */
+static bool hits(const qs_matcher *m, uint32_t row, qs_prefix_change x) {
+    qs_str key = qs_compare_row(m->c, row)->key, leaf = qs_str_leaf(key);
+    char name[KEY_MAX + 16];
+    qs_str now = changed(key, x, name);
+    if (!now.n) return false;
+    if (meets(m, row, now)) return true;
+    qs_str inner = qs_str_parent(now);
+    char twin[KEY_MAX + 16];
+    size_t head = inner.n;
+    if (qs_str_is(qs_str_leaf(inner), "module")) head = qs_str_parent(inner).n;
+    int len = head < inner.n ? snprintf(twin, sizeof twin, "%.*s.%.*s", (int)head, name, QS_FMT(leaf))
+                             : snprintf(twin, sizeof twin, "%.*s.module.%.*s", (int)head, name, QS_FMT(leaf));
+    return len > 0 && (size_t)len < sizeof twin && meets(m, row, (qs_str){twin, (size_t)len});
+}
+
+static size_t score(const qs_matcher *m, qs_prefix_change x) {
+    size_t step = m->froms.n / SAMPLE + 1, n = 0;
+    for (size_t i = 0; i < m->froms.n; i += step) n += hits(m, m->froms.v[i].row, x);
+    return n;
+}
+
+static bool by_wrapper(qs_prefix_change x) {
+    qs_str strip = qs_str_sub(x.strip, 0, x.strip.n ? x.strip.n - 1 : 0);
+    qs_str add = qs_str_sub(x.add, 0, x.add.n ? x.add.n - 1 : 0);
+    return qs_name_all_wrappers(strip) && qs_name_all_wrappers(add);
+}
+
+static bool better(qs_prefix_change a, size_t sa, qs_prefix_change b, size_t sb) {
+    if (sa != sb) return sa > sb;
+    if (by_wrapper(a) != by_wrapper(b)) return by_wrapper(a);
+    return a.strip.n + a.add.n < b.strip.n + b.add.n;
+}
+
+/* Made of wrappers' words, or one side is empty and nearly every key meets its gap. */
+static bool sure(const qs_matcher *m, qs_prefix_change x) {
+    if (by_wrapper(x)) return true;
+    if (x.strip.n && x.add.n) return false;
+    size_t met = 0;
+    for (size_t i = 0; i < m->froms.n; i++) {
+        char name[KEY_MAX + 16];
+        qs_str now = changed(qs_compare_row(m->c, m->froms.v[i].row)->key, x, name);
+        met += now.n && meets(m, m->froms.v[i].row, now);
+    }
+    return met >= 4 && met * 10 >= m->froms.n * 9;
+}
+
+void qs_match_find_prefix(qs_matcher *m) {
+    qs_prefix_change list[CANDIDATES], best = {{"", 0}, {"", 0}};
+    size_t n = 0, sampled = m->froms.n / (m->froms.n / SAMPLE + 1);
+    if (m->froms.n == 0 || m->tos.n == 0) return;
+    candidates_by_common(m, list, &n);
+    candidates_by_probe(m, list, &n);
+    size_t most = score(m, best);
+    for (size_t i = 0; i < n; i++) {
+        size_t s = score(m, list[i]);
+        /* A handful of lucky names is no wrapper. */
+        if (s * 10 < sampled * 2 || s == 0 || !better(list[i], s, best, most)) continue;
+        best = list[i];
+        most = s;
+    }
+    m->prefix = best;
+    m->prefix_sure = (best.strip.n || best.add.n) && sure(m, best);
+}
