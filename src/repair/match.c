@@ -22,10 +22,6 @@ bool qs_match_is_spare(const qs_row *row) {
     return row->m == QS_NO_INDEX && row->r != QS_NO_INDEX && row->mark != QS_MARK_DROPPED;
 }
 
-static bool qs_match_is_quant(const qs_row *row) {
-    return row->role != QS_ROLE_NONE && row->role != QS_ROLE_WEIGHT;
-}
-
 bool qs_match_wanted(const qs_compare *c, uint32_t row, qs_shape *shape) {
     const qs_resolve_input *in = qs_resolution_input(qs_compare_resolution(c));
     const qs_expected *x = qs_manifest_entry(in->target, qs_compare_row(c, row)->m);

@@ -10,10 +10,6 @@ typedef struct left {
     QS_VEC(uint32_t) tos;   /* rows */
 } left;
 
-static bool qs_match_is_quant(const qs_row *row) {
-    return row->role != QS_ROLE_NONE && row->role != QS_ROLE_WEIGHT;
-}
-
 /* Quantizer keys are told apart by their blocks alone; endings and order would mix them up. */
 static bool collect_left(const qs_matcher *m, const char *taken, left *l, qs_err *e) {
     for (uint32_t i = 0; i < m->froms.n; i++) {
