@@ -6,50 +6,24 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool set(qs_err *e, qs_code code, int sys_errno, const char *record, uint64_t offset, const char *fmt,
-                va_list ap) {
-    if (!e || e->code != QS_OK) return false;
+void qs_err_set(qs_err *e, qs_code code, int sys_errno, const char *record, uint64_t offset, const char *fmt,
+                ...) {
+    if (!e || e->code != QS_OK) return;
     e->code = code;
     e->sys_errno = sys_errno;
     e->offset = offset;
     snprintf(e->record, sizeof e->record, "%s", record ? record : "");
     char raw[sizeof e->msg];
+    va_list ap;
+    va_start(ap, fmt);
     vsnprintf(raw, sizeof raw, fmt, ap);
+    va_end(ap);
     /* A message may quote names from a hostile file: no control byte may reach a terminal. */
     qs_str_printable(qs_str_of(raw), e->msg, sizeof e->msg);
     if (sys_errno) {
         size_t n = strlen(e->msg);
         snprintf(e->msg + n, sizeof e->msg - n, ": %s", strerror(sys_errno));
     }
-    return false;
-}
-
-bool qs_fail(qs_err *e, qs_code code, const char *fmt, ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    set(e, code, 0, NULL, QS_ERR_NO_OFFSET, fmt, ap);
-    va_end(ap);
-    return false;
-}
-
-bool qs_fail_errno(qs_err *e, qs_code code, int sys_errno, const char *fmt, ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    set(e, code, sys_errno, NULL, QS_ERR_NO_OFFSET, fmt, ap);
-    va_end(ap);
-    return false;
-}
-
-bool qs_fail_at(qs_err *e, qs_code code, const char *record, uint64_t offset, const char *fmt, ...) {
-    va_list ap;
-    va_start(ap, fmt);
-    set(e, code, 0, record, offset, fmt, ap);
-    va_end(ap);
-    return false;
-}
-
-bool qs_nomem(qs_err *e) {
-    return qs_fail(e, QS_E_NOMEM, "out of memory");
 }
 
 void qs_err_prefix(qs_err *e, const char *context) {

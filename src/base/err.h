@@ -5,6 +5,7 @@
 #define QS_BASE_ERR_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef enum qs_code {
@@ -32,14 +33,19 @@ typedef struct qs_err {
 #define QS_ERR_INIT                                                                                          \
     { .offset = QS_ERR_NO_OFFSET }
 
-/* Each of these sets *e if it is not set yet and returns false, so that call sites read `return
- * qs_fail(...)`. */
-bool qs_fail(qs_err *e, qs_code code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-bool qs_fail_errno(qs_err *e, qs_code code, int sys_errno, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
-bool qs_fail_at(qs_err *e, qs_code code, const char *record, uint64_t offset, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6)));
-bool qs_nomem(qs_err *e);
+/* Each of these sets *e if it is not set yet and is false, so that call sites read `return qs_fail(...)`.
+ * They are macros around a void function so that the compiler sees the false: a caller that returned early
+ * needs no value in its out parameters, and gcc would warn about them otherwise. */
+#define qs_fail(e, code, ...) (qs_err_set((e), (code), 0, NULL, QS_ERR_NO_OFFSET, __VA_ARGS__), qs_false())
+#define qs_fail_errno(e, code, no, ...)                                                                      \
+    (qs_err_set((e), (code), (no), NULL, QS_ERR_NO_OFFSET, __VA_ARGS__), qs_false())
+#define qs_fail_at(e, code, rec, off, ...) (qs_err_set((e), (code), 0, (rec), (off), __VA_ARGS__), qs_false())
+#define qs_nomem(e)                        qs_fail((e), QS_E_NOMEM, "out of memory")
+void qs_err_set(qs_err *e, qs_code code, int sys_errno, const char *record, uint64_t offset, const char *fmt,
+                ...) __attribute__((format(printf, 6, 7)));
+static inline bool qs_false(void) {
+    return false;
+}
 
 /* Put "CONTEXT: " before the message of a set error (a file name, usually). */
 void qs_err_prefix(qs_err *e, const char *context);

@@ -49,10 +49,10 @@ static bool last_end(const qs_file *f, uint64_t *at, char rec[END_SIZE], qs_err 
         found = true;
     }
     free(tail);
-    if (ok && !found)
-        return qs_fail(e, QS_E_INPUT, "%s: has no end record: the archive is cut short at %" PRIu64 " bytes",
-                       qs_file_path(f), size);
-    return ok;
+    if (!ok) return false;
+    return found ||
+           qs_fail(e, QS_E_INPUT, "%s: has no end record: the archive is cut short at %" PRIu64 " bytes",
+                   qs_file_path(f), size);
 }
 
 /* A 16 or 32 bit field of the end record must be full (all ones) or agree with its zip64 twin. */
@@ -85,8 +85,8 @@ static bool read_end64(const qs_file *f, uint64_t end_at, const char *rec, const
 }
 
 bool qs_zip_find_end(const qs_file *f, qs_zip_end *out, qs_err *e) {
-    char rec[END_SIZE], locator[LOCATOR_SIZE];
-    uint64_t at;
+    char rec[END_SIZE] = {0}, locator[LOCATOR_SIZE];
+    uint64_t at = 0;
     *out = (qs_zip_end){0};
     if (!last_end(f, &at, rec, e)) return false;
     out->found = true;
