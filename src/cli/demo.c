@@ -1,0 +1,67 @@
+/* qatscope demo: makes the demo's files and opens them; without a terminal it does the whole job in words:
+ * the verdict, the repair, the new verdict. */
+#include "demo.h"
+#include "cli/cli.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Runs a sub-command after saying which, as a person would type it. */
+static int say_and_run(int (*command)(int, char **), int argc, const char *const *args) {
+    fputs("\n$ qatscope", stdout);
+    char *argv[16];
+    for (int i = 0; i < argc; i++) {
+        argv[i] = (char *)(uintptr_t)args[i]; /* argv is never written to; its type is older than const */
+        printf(" %s", args[i]);
+    }
+    argv[argc] = NULL;
+    putchar('\n');
+    fflush(stdout);
+    int status = command(argc, argv);
+    fflush(stdout);
+    return status;
+}
+
+/* The demo's float net must not load, and must load once it is fixed: anything else is a failure. */
+static int tell(const qs_demo_paths *p) {
+    char fixed[sizeof p->a + 16];
+    snprintf(fixed, sizeof fixed, "%.*sfixed.pt", (int)(strlen(p->a) - strlen("float.pt")), p->a);
+    const char *const check[] = {"check", p->a, "-m", p->manifest};
+    const char *const fix[] = {"fix", p->a, "-m", p->manifest, "-o", fixed};
+    const char *const again[] = {"check", fixed, "-m", p->manifest};
+    if (say_and_run(qs_cmd_check, 4, check) != 1) return 3;
+    int status = say_and_run(qs_cmd_fix, 6, fix);
+    return status ? status : say_and_run(qs_cmd_check, 4, again);
+}
+
+static int explore(const qs_demo_paths *p) {
+    const char *const args[] = {"qatscope", p->a, p->b, "-m", p->manifest};
+    char *argv[6] = {0};
+    for (int i = 0; i < 5; i++) argv[i] = (char *)(uintptr_t)args[i];
+    return qs_cmd_explore(5, argv);
+}
+
+int qs_cmd_demo(int argc, char **argv) {
+    const char *pos[1];
+    bool only = false;
+    const qs_opt opts[] = {
+        {"write-only", 0, QS_OPT_FLAG, &only, NULL, "make the files and stop"},
+    };
+    qs_parse parsed = qs_cli_parse(argc, argv, opts, sizeof opts / sizeof *opts, pos, 0, 1);
+    if (parsed != QS_PARSE_OK) return parsed == QS_PARSE_DONE ? 0 : 2;
+    qs_err e = QS_ERR_INIT;
+    qs_demo_paths *p = malloc(sizeof *p);
+    if (!p) {
+        qs_nomem(&e);
+        return qs_cli_fail(&e);
+    }
+    int status = 0;
+    if (!qs_demo_write(pos[0] ? pos[0] : "qatscope-demo", p, &e))
+        status = qs_cli_fail(&e);
+    else {
+        fprintf(stderr, "wrote %s, %s and %s\n", p->a, p->b, p->manifest);
+        if (!only) status = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) ? explore(p) : tell(p);
+    }
+    free(p);
+    return status;
+}
