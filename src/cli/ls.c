@@ -1,12 +1,13 @@
 /* qatscope ls: the entries of a checkpoint. On a terminal a table under a header; elsewhere one entry a line,
- * its fields parted by tabs (key, shape, dtype, notes), and the header on stderr. */
+ * its fields parted by tabs (with --quant the role, then key, shape, dtype and notes if there are any), and
+ * the header on stderr. */
 #include "cli/ls.h"
 #include "cli/cli.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { MAX_KEY_WIDTH = 90 };
+enum { MAX_KEY_WIDTH = 90, MAX_TOP_LEVEL = 40 };
 
 const char *ls_kind_name(qs_file_kind kind) {
     return kind == QS_FILE_TORCHSCRIPT ? "TorchScript" : "torch zip";
@@ -293,23 +294,30 @@ static void print_roots(const qs_checkpoint *c, FILE *f) {
     fputs("; --root NAME chooses\n", f);
 }
 
+static void print_pair(const qs_graph *g, qs_node key, qs_node value, FILE *f) {
+    char text[48];
+    if (qs_node_kind_of(g, key) == QS_NODE_STR)
+        qs_str_printable(qs_node_str(g, key), text, sizeof text);
+    else
+        qs_node_describe(g, key, text, sizeof text);
+    fprintf(f, "%s ", text);
+    qs_node_describe(g, value, text, sizeof text);
+    fputs(text, f);
+}
+
+/* What else the file holds, so that nobody needs to wonder whether it is only weights. */
 static void print_top_level(const qs_checkpoint *c, FILE *f) {
     const qs_graph *g = qs_checkpoint_graph(c);
     qs_node root = qs_graph_root(g), chosen = qs_checkpoint_chosen_root(c)->node;
+    size_t shown = 0, n = qs_node_pairs(g, root);
     if (root == chosen || !qs_node_is_dict_like(g, root)) return;
-    fputs("  also:", f);
-    for (size_t i = 0, n = qs_node_pairs(g, root); i < n; i++) {
-        char key[48], value[48];
+    for (size_t i = 0; i < n && shown < MAX_TOP_LEVEL; i++) {
         if (qs_node_value(g, root, i) == chosen) continue;
-        qs_node_describe(g, qs_node_key(g, root, i), key, sizeof key);
-        qs_node_describe(g, qs_node_value(g, root, i), value, sizeof value);
-        fprintf(f, "%s %s: %s", i ? "," : "", key, value);
-        if (i > 40) {
-            fprintf(f, ", %zu more", n - i - 1);
-            break;
-        }
+        fputs(shown++ ? ", " : "  also: ", f);
+        print_pair(g, qs_node_key(g, root, i), qs_node_value(g, root, i), f);
     }
-    fputc('\n', f);
+    if (shown == MAX_TOP_LEVEL) fprintf(f, " ... (%zu in all)", n);
+    if (shown) fputc('\n', f);
 }
 
 static void print_header(const qs_checkpoint *c, FILE *f) {

@@ -128,7 +128,10 @@ static bool add_module(walk *w, qs_node n, qs_node state) {
     cls = qs_ckpt_class_name(c, n);
     if (!cls.p) return qs_nomem(w->e);
     if (!qs_push(&c->modules, (qs_module_at){prefix, cls, state})) return qs_nomem(w->e);
-    return qs_ckpt_add_version(c, prefix, qs_module_class_version(cls), w->e);
+    int64_t version = qs_module_class_version(cls);
+    /* Per-channel observers of torch 1.7, whose class path is the same, had min_vals and version 2. */
+    if (qs_node_get(w->g, qs_node_get(w->g, state, "_buffers"), "min_vals") != QS_NODE_NONE) version = 2;
+    return qs_ckpt_add_version(c, prefix, version, w->e);
 }
 
 /* A module's own entries; then its children wait on the stack. */

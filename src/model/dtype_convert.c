@@ -8,7 +8,7 @@
 
 typedef enum small_special {
     IEEE,   /* the top exponent means infinity and NaN */
-    FINITE, /* no infinity; all ones is NaN */
+    FINITE, /* no infinity; all ones is NaN; what is too large becomes the largest */
     FNUZ    /* no infinity, no negative zero; its pattern is the only NaN */
 } small_special;
 
@@ -80,7 +80,11 @@ static uint32_t encode(const small_float *s, float v) {
     if (isnan(v)) return s->special == FNUZ ? nan_bits(s) : nan_bits(s) | (signbit(v) ? sign_bit(s) : 0);
     uint32_t sign = signbit(v) ? sign_bit(s) : 0;
     uint32_t magnitude = isinf(v) ? max_bits(s) + 1 : round_magnitude(s, fabsf(v));
-    if (magnitude > max_bits(s)) return s->special == FNUZ ? nan_bits(s) : (max_bits(s) + 1) | sign;
+    if (magnitude > max_bits(s)) {
+        if (s->special == FNUZ) return nan_bits(s);
+        /* float8_e4m3fn saturates in torch 2.14; up to 2.6 it became NaN, which loses more. */
+        magnitude = s->special == FINITE ? max_bits(s) : max_bits(s) + 1;
+    }
     return s->special == FNUZ && magnitude == 0 ? 0 : magnitude | sign;
 }
 
