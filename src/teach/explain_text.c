@@ -1,0 +1,205 @@
+/* Explanations as text: plain, Markdown, JSON, and the cheat sheet. */
+#include "teach/explain.h"
+
+#include <stdlib.h>
+
+extern const char qs_teach_cheatsheet[]; /* cheatsheet.txt, embedded by CMake */
+
+static void add_line(qs_buf *out, const char *indent, qs_str line) {
+    qs_buf_addz(out, indent);
+    qs_buf_add(out, line);
+    while (out->n && out->p[out->n - 1] == ' ') out->p[--out->n] = 0;
+    qs_buf_addc(out, '\n');
+}
+
+/* Columns of UTF-8 text whose characters are one wide each, as ours are. */
+static size_t columns(qs_str s) {
+    size_t n = 0;
+    for (size_t i = 0; i < s.n; i++) n += ((unsigned char)s.p[i] & 0xC0) != 0x80;
+    return n;
+}
+
+void qs_wrap(qs_str text, const char *first, const char *rest, unsigned width, qs_buf *out) {
+    const char *indent = first;
+    size_t from = 0;
+    do {
+        size_t room = width > columns(qs_str_of(indent)) + 1 ? width - columns(qs_str_of(indent)) : 1;
+        size_t end = from, last = SIZE_MAX, used = 0;
+        while (end < text.n && text.p[end] != '\n') {
+            if (text.p[end] == ' ') last = end;
+            if (((unsigned char)text.p[end] & 0xC0) != 0x80 && ++used > room) break;
+            end++;
+        }
+        bool whole = end >= text.n || text.p[end] == '\n';
+        size_t cut = whole || last == SIZE_MAX || last <= from ? end : last;
+        add_line(out, indent, qs_str_sub(text, from, cut));
+        from = cut;
+        if (from < text.n && (text.p[from] == '\n' || text.p[from] == ' ')) from++;
+        indent = rest;
+    } while (from < text.n);
+}
+
+typedef struct field {
+    const char *label, *name, *text;
+} field;
+enum { FIELDS = 6 };
+
+static void fields_of(const qs_explanation *x, field f[FIELDS]) {
+    f[0] = (field){"What", "what", x->what};
+    f[1] = (field){"Written by", "who", x->who};
+    f[2] = (field){"Typical", "typical", x->typical};
+    f[3] = (field){"If missing", "missing", x->missing};
+    f[4] = (field){"If wrong", "wrong", x->wrong};
+    f[5] = (field){"Goes with", "coupled", x->coupled};
+}
+
+static void version_text(const qs_fact *f, char *out, size_t cap) {
+    if (f->until)
+        snprintf(out, cap, "torch %d.%d to %d.%d", f->since / 100, f->since % 100, f->until / 100,
+                 f->until % 100);
+    else
+        snprintf(out, cap, "torch %d.%d and later", f->since / 100, f->since % 100);
+}
+
+/* "fresh 1.1920928955078125e-07" is exact but hard to read; the text form keeps what a person compares. */
+static const char *fresh_text(const qs_fact *f, char *out, size_t cap) {
+    char *end;
+    double v = strtod(f->fresh, &end);
+    if (!*f->fresh || *end) return f->fresh;
+    snprintf(out, cap, "%.8g", v);
+    return out;
+}
+
+static void print_facts(const qs_explanation *x, bool markdown, unsigned width, qs_buf *out) {
+    for (size_t i = 0; i < qs_explain_fact_count(); i++) {
+        const qs_fact *f = qs_explain_fact(i);
+        if (strcmp(f->id, x->id) != 0) continue;
+        char line[256], when[48], fresh[32];
+        version_text(f, when, sizeof when);
+        const char *value = fresh_text(f, fresh, sizeof fresh);
+        snprintf(line, sizeof line, "%s %s%s%s in %s (%s)", f->dtype, f->shape, *value ? ", fresh " : "", value,
+                 f->in, when);
+        if (markdown)
+            qs_buf_addf(out, "- %s\n", line);
+        else
+            qs_wrap(qs_str_of(line), "  holds       ", "              ", width, out);
+    }
+}
+
+static void print_plain(const qs_explanation *x, unsigned width, qs_buf *out) {
+    qs_wrap(qs_str_of(x->title), "", "", width, out);
+    field f[FIELDS];
+    fields_of(x, f);
+    for (int i = 0; i < FIELDS; i++) {
+        char indent[32];
+        if (i == 2) print_facts(x, false, width, out);
+        if (!*f[i].text) continue;
+        snprintf(indent, sizeof indent, "  %-11s ", f[i].label);
+        if (i > 0) indent[2] |= 0x20; /* only the first word of a paragraph stands out */
+        qs_wrap(qs_str_of(f[i].text), indent, "              ", width, out);
+    }
+}
+
+static void print_markdown(const qs_explanation *x, qs_buf *out) {
+    qs_buf_addf(out, "### %s\n\n", x->title);
+    const char *list = x->keys;
+    for (size_t n; list += strspn(list, " "), (n = strcspn(list, " ")) > 0; list += n)
+        qs_buf_addf(out, "`%.*s` ", (int)n, list);
+    qs_buf_addz(out, "\n\n");
+    field f[FIELDS];
+    fields_of(x, f);
+    for (int i = 0; i < FIELDS; i++) {
+        if (i == 2) {
+            size_t before = out->n;
+            print_facts(x, true, 0, out);
+            if (out->n != before) qs_buf_addc(out, '\n');
+        }
+        if (*f[i].text) qs_buf_addf(out, "**%s.** %s\n\n", f[i].label, f[i].text);
+    }
+}
+
+static void json_pair(qs_buf *out, const char *name, const char *text) {
+    qs_buf_addf(out, ", \"%s\": ", name);
+    qs_buf_add_json(out, qs_str_of(text));
+}
+
+static void print_json(const qs_explanation *x, qs_buf *out) {
+    qs_buf_addz(out, "{\"id\": ");
+    qs_buf_add_json(out, qs_str_of(x->id));
+    json_pair(out, "families", x->families);
+    json_pair(out, "keys", x->keys);
+    json_pair(out, "title", x->title);
+    field f[FIELDS];
+    fields_of(x, f);
+    for (int i = 0; i < FIELDS; i++) json_pair(out, f[i].name, f[i].text);
+    qs_buf_addz(out, ", \"facts\": [");
+    const char *comma = "";
+    for (size_t i = 0; i < qs_explain_fact_count(); i++) {
+        const qs_fact *a = qs_explain_fact(i);
+        if (strcmp(a->id, x->id) != 0) continue;
+        qs_buf_addf(out, "%s{\"since\": %d, \"until\": %d", comma, a->since, a->until);
+        json_pair(out, "in", a->in);
+        json_pair(out, "dtype", a->dtype);
+        json_pair(out, "shape", a->shape);
+        json_pair(out, "fresh", a->fresh);
+        qs_buf_addc(out, '}');
+        comma = ", ";
+    }
+    qs_buf_addz(out, "]}");
+}
+
+void qs_explain_print(const qs_explanation *x, qs_explain_form form, unsigned width, qs_buf *out) {
+    switch (form) {
+    case QS_EXPLAIN_PLAIN: print_plain(x, width, out); break;
+    case QS_EXPLAIN_MARKDOWN: print_markdown(x, out); break;
+    case QS_EXPLAIN_JSON: print_json(x, out); break;
+    }
+}
+
+/* The heading of a group of explanations: those in a row with the same families. */
+static const char *group_title(const char *families) {
+    static const struct {
+        const char *families, *title;
+    } groups[] = {
+        {"torch sparseml", "PyTorch fake quantize, and SparseML on top of it"},
+        {"int8", "PyTorch, converted to int8"},
+        {"nvidia", "NVIDIA pytorch-quantization and ModelOpt"},
+        {"ct", "compressed-tensors"},
+        {"gptq", "Packed formats of language models"},
+        {"brevitas", "Other QAT frameworks"},
+        {"", "Ordinary keys, and keys that look like quantization"},
+    };
+    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
+        if (strcmp(groups[i].families, families) == 0) return groups[i].title;
+    return NULL; /* goes on under the heading before */
+}
+
+void qs_explain_print_all(qs_explain_form form, unsigned width, qs_buf *out) {
+    const char *families = NULL;
+    if (form == QS_EXPLAIN_JSON) qs_buf_addz(out, "[\n");
+    if (form == QS_EXPLAIN_MARKDOWN) qs_buf_addz(out, "# Keys of a state_dict\n\n");
+    for (size_t i = 0; i < qs_explain_count(); i++) {
+        const qs_explanation *x = qs_explain_at(i);
+        const char *title = families && strcmp(families, x->families) == 0 ? NULL : group_title(x->families);
+        families = x->families;
+        if (form == QS_EXPLAIN_JSON) {
+            if (i) qs_buf_addz(out, ",\n");
+        } else if (title && form == QS_EXPLAIN_MARKDOWN) {
+            qs_buf_addf(out, "## %s\n\n", title);
+        } else if (title) {
+            qs_buf_addf(out, "%s%s\n", i ? "\n\n" : "", title);
+            for (size_t k = strlen(title); k > 0; k--) qs_buf_addc(out, '=');
+            qs_buf_addc(out, '\n');
+        }
+        if (form == QS_EXPLAIN_PLAIN) qs_buf_addc(out, '\n');
+        qs_explain_print(x, form, width, out);
+        if (form == QS_EXPLAIN_PLAIN) qs_wrap(qs_str_of(x->keys), "  names       ", "              ", width, out);
+    }
+    if (form == QS_EXPLAIN_JSON) qs_buf_addz(out, "\n]\n");
+}
+
+void qs_explain_print_cheatsheet(bool markdown, qs_buf *out) {
+    if (markdown) qs_buf_addz(out, "```\n");
+    qs_buf_addz(out, qs_teach_cheatsheet);
+    if (markdown) qs_buf_addz(out, "```\n");
+}
