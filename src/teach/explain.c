@@ -15,10 +15,7 @@ static const qs_fact facts[] = {
 #undef QS_EXPLAIN
 #undef QS_FACT
 };
-enum {
-    COUNT = sizeof explanations / sizeof *explanations,
-    FACTS = sizeof facts / sizeof *facts
-};
+enum { COUNT = sizeof explanations / sizeof *explanations, FACTS = sizeof facts / sizeof *facts };
 
 /* * is any run of characters. Linear in practice: the last star alone is tried again. */
 static bool glob(qs_str pattern, qs_str s) {
@@ -65,7 +62,8 @@ static bool takes(const qs_explanation *x, qs_str key) {
 const qs_explanation *qs_explain(const qs_quant_key *k, qs_str key) {
     const char *label = k && k->family ? qs_family_label(k->family) : NULL;
     for (size_t i = 0; label && i < COUNT; i++)
-        if (has_word(explanations[i].families, label) && takes(&explanations[i], key)) return &explanations[i];
+        if (has_word(explanations[i].families, label) && takes(&explanations[i], key))
+            return &explanations[i];
     for (size_t i = 0; i < COUNT - 1; i++)
         if (explanations[i].by_name && takes(&explanations[i], key)) return &explanations[i];
     return &explanations[COUNT - 1]; /* the last row of explain.def takes every key */

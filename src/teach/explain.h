@@ -1,6 +1,6 @@
 /* What a key is: short texts for every kind of quantization key, and for the ordinary keys around them.
- * The texts and the facts about torch stand in explain.def; tests/oracle/test_explain.py checks the facts against
- * the real thing. */
+ * The texts and the facts about torch stand in explain.def; tests/oracle/test_explain.py checks the facts
+ * against the real thing. */
 #ifndef QS_TEACH_EXPLAIN_H
 #define QS_TEACH_EXPLAIN_H
 
@@ -35,8 +35,8 @@ size_t qs_explain_count(void);
 const qs_explanation *qs_explain_at(size_t i);
 size_t qs_explain_fact_count(void);
 const qs_fact *qs_explain_fact(size_t i);
-/* All of explain.def whose globs take `key` or a key ending in ".key": for `explain scale`. Writes at most max,
- * returns how many there are. */
+/* All of explain.def whose globs take `key` or a key ending in ".key": for `explain scale`. Writes at most
+ * max, returns how many there are. */
 size_t qs_explain_search(qs_str key, const qs_explanation **out, size_t max);
 
 typedef enum qs_explain_form { QS_EXPLAIN_PLAIN, QS_EXPLAIN_MARKDOWN, QS_EXPLAIN_JSON } qs_explain_form;
@@ -48,8 +48,8 @@ void qs_explain_print_all(qs_explain_form form, unsigned width, qs_buf *out);
 /* One page: at most 60 lines of 80 columns. */
 void qs_explain_print_cheatsheet(bool markdown, qs_buf *out);
 
-/* Appends `text` wrapped at width columns, the first line after `first`, the others after `rest` (both count).
- * Line feeds in the text stay. */
+/* Appends `text` wrapped at width columns, the first line after `first`, the others after `rest` (both
+ * count). Line feeds in the text stay. */
 void qs_wrap(qs_str text, const char *first, const char *rest, unsigned width, qs_buf *out);
 
 #endif

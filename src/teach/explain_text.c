@@ -77,8 +77,8 @@ static void print_facts(const qs_explanation *x, bool markdown, unsigned width, 
         char line[256], when[48], fresh[32];
         version_text(f, when, sizeof when);
         const char *value = fresh_text(f, fresh, sizeof fresh);
-        snprintf(line, sizeof line, "%s %s%s%s in %s (%s)", f->dtype, f->shape, *value ? ", fresh " : "", value,
-                 f->in, when);
+        snprintf(line, sizeof line, "%s %s%s%s in %s (%s)", f->dtype, f->shape, *value ? ", fresh " : "",
+                 value, f->in, when);
         if (markdown)
             qs_buf_addf(out, "- %s\n", line);
         else
@@ -193,7 +193,8 @@ void qs_explain_print_all(qs_explain_form form, unsigned width, qs_buf *out) {
         }
         if (form == QS_EXPLAIN_PLAIN) qs_buf_addc(out, '\n');
         qs_explain_print(x, form, width, out);
-        if (form == QS_EXPLAIN_PLAIN) qs_wrap(qs_str_of(x->keys), "  names       ", "              ", width, out);
+        if (form == QS_EXPLAIN_PLAIN)
+            qs_wrap(qs_str_of(x->keys), "  names       ", "              ", width, out);
     }
     if (form == QS_EXPLAIN_JSON) qs_buf_addz(out, "\n]\n");
 }
