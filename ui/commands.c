@@ -7,7 +7,9 @@ static const qs_command_info infos[QS_CMD_COUNT] = {
 #undef QS_COMMAND
 };
 
-const qs_command_info *qs_command_get(qs_command c) { return &infos[c < QS_CMD_COUNT ? c : QS_CMD_NONE]; }
+const qs_command_info *qs_command_get(qs_command c) {
+    return &infos[c < QS_CMD_COUNT ? c : QS_CMD_NONE];
+}
 
 static bool candidate(qs_command c, qs_str start, qs_context where) {
     return (infos[c].where & (unsigned)where) && qs_str_starts(qs_str_of(infos[c].name), start);

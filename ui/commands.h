@@ -28,8 +28,8 @@ typedef struct qs_command_info {
 const qs_command_info *qs_command_get(qs_command c);
 /* The command of this name, or the only one that begins so in that context; NONE if there is none or more. */
 qs_command qs_command_find(qs_str name, qs_context where);
-/* What the name could be completed to: the longest text all candidates share, into out. Returns how many there
- * are. */
+/* What the name could be completed to: the longest text all candidates share, into out. Returns how many
+ * there are. */
 size_t qs_command_complete(qs_str start, qs_context where, char *out, size_t cap);
 
 enum { QS_BINDINGS_MAX = 256 };

@@ -35,9 +35,13 @@ size_t qs_key_print(uint32_t key, char *out, size_t cap) {
     int n;
     if (key > QS_KEY_FIRST_NAMED_ && key < QS_KEY_END_)
         n = snprintf(out, cap, "%s", names[key - QS_KEY_FIRST_NAMED_ - 1]);
-    else if (key == ' ') n = snprintf(out, cap, "Space");
-    else if (key < ' ') n = snprintf(out, cap, "^%c", (char)(key + '@'));
-    else if (key < 0x7f) n = snprintf(out, cap, "%c", (char)key);
-    else n = snprintf(out, cap, "U+%04X", (unsigned)key);
+    else if (key == ' ')
+        n = snprintf(out, cap, "Space");
+    else if (key < ' ')
+        n = snprintf(out, cap, "^%c", (char)(key + '@'));
+    else if (key < 0x7f)
+        n = snprintf(out, cap, "%c", (char)key);
+    else
+        n = snprintf(out, cap, "U+%04X", (unsigned)key);
     return n < 0 ? 0 : (size_t)n < cap ? (size_t)n : cap ? cap - 1 : 0;
 }

@@ -13,7 +13,7 @@ enum {
 #undef QS_KEY
     QS_KEY_END_
 };
-#define QS_CTRL(c) ((uint32_t)(c) & 0x1fu)
+#define QS_CTRL(c) ((uint32_t)(c)&0x1fu)
 
 /* "j", "^R", "PgDn", "Space"; 0 if it is no key. */
 uint32_t qs_key_parse(qs_str name);

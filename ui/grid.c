@@ -19,7 +19,9 @@ static const struct {
 #undef QS_MARK
 };
 
-static int clamp(int v, int lo, int hi) { return v < lo ? lo : v > hi ? hi : v; }
+static int clamp(int v, int lo, int hi) {
+    return v < lo ? lo : v > hi ? hi : v;
+}
 
 bool qs_grid_resize(qs_grid *g, int w, int h) {
     w = clamp(w, 1, QS_GRID_MAX);
@@ -52,7 +54,9 @@ static qs_cell *at(qs_pane p, int x, int y) {
     return (qs_cell *)qs_grid_at(p.g, p.x + x, p.y + y);
 }
 
-qs_pane qs_pane_of(qs_grid *g) { return (qs_pane){g, 0, 0, g->w, g->h}; }
+qs_pane qs_pane_of(qs_grid *g) {
+    return (qs_pane){g, 0, 0, g->w, g->h};
+}
 
 qs_pane qs_pane_sub(qs_pane p, int x, int y, int w, int h) {
     int x0 = clamp(x, 0, p.w), y0 = clamp(y, 0, p.h);
@@ -183,7 +187,9 @@ int qs_draw(qs_pane p, int x, int y, qs_pen pen, qs_str text) {
     return x;
 }
 
-int qs_drawz(qs_pane p, int x, int y, qs_pen pen, const char *text) { return qs_draw(p, x, y, pen, qs_str_of(text)); }
+int qs_drawz(qs_pane p, int x, int y, qs_pen pen, const char *text) {
+    return qs_draw(p, x, y, pen, qs_str_of(text));
+}
 
 int qs_drawf(qs_pane p, int x, int y, qs_pen pen, const char *fmt, ...) {
     char text[1024];
@@ -208,7 +214,7 @@ static size_t tail_start(const qs_grid *g, qs_str text, int width) {
 
 void qs_draw_fit(qs_pane p, int x, int y, int width, qs_pen pen, qs_str text, bool cut_left) {
     qs_pane field = qs_pane_sub(p, x, y, width, 1);
-    qs_fill(field, 0, 0, width, 1, pen);
+    qs_draw_fill(field, 0, 0, width, 1, pen);
     if (x < 0 || field.w <= 0) return;
     if (qs_text_width(p.g, text) <= field.w) {
         qs_draw(field, 0, 0, pen, text);
@@ -227,7 +233,7 @@ int qs_draw_right(qs_pane p, int end, int y, qs_pen pen, qs_str text) {
     return x;
 }
 
-void qs_fill(qs_pane p, int x, int y, int w, int h, qs_pen pen) {
+void qs_draw_fill(qs_pane p, int x, int y, int w, int h, qs_pen pen) {
     qs_pane area = qs_pane_sub(p, x, y, w, h);
     for (int j = 0; j < area.h; j++)
         for (int i = 0; i < area.w; i++) put(area, i, j, pen, (glyph){' ', 1});
@@ -246,7 +252,7 @@ void qs_pane_select(qs_pane p, int y) {
 
 qs_pane qs_draw_box(qs_pane p, qs_str title, qs_str note) {
     qs_pen pen = QS_PEN(BOX);
-    qs_fill(p, 0, 0, p.w, p.h, QS_PEN(NORMAL));
+    qs_draw_fill(p, 0, 0, p.w, p.h, QS_PEN(NORMAL));
     qs_draw_hline(qs_pane_sub(p, 0, 0, p.w, 1), 0, pen);
     qs_draw_hline(qs_pane_sub(p, 0, p.h - 1, p.w, 1), 0, pen);
     for (int y = 0; y < p.h; y++) {
@@ -274,10 +280,14 @@ void qs_pane_cursor(qs_pane p, int x, int y) {
 static void dump_cp(qs_buf *out, uint32_t cp) {
     char u[4];
     size_t n = 0;
-    if (cp < 0x80) u[n++] = (char)cp;
-    else if (cp < 0x800) u[n++] = (char)(0xc0 | cp >> 6);
-    else if (cp < 0x10000) u[n++] = (char)(0xe0 | cp >> 12);
-    else u[n++] = (char)(0xf0 | cp >> 18);
+    if (cp < 0x80)
+        u[n++] = (char)cp;
+    else if (cp < 0x800)
+        u[n++] = (char)(0xc0 | cp >> 6);
+    else if (cp < 0x10000)
+        u[n++] = (char)(0xe0 | cp >> 12);
+    else
+        u[n++] = (char)(0xf0 | cp >> 18);
     if (cp >= 0x10000) u[n++] = (char)(0x80 | (cp >> 12 & 0x3f));
     if (cp >= 0x800) u[n++] = (char)(0x80 | (cp >> 6 & 0x3f));
     if (cp >= 0x80) u[n++] = (char)(0x80 | (cp & 0x3f));
@@ -300,7 +310,8 @@ void qs_grid_dump(const qs_grid *g, bool paints, qs_buf *out) {
                 if (pen) qs_buf_addc(out, '}');
                 pen = c->pen;
                 if (pen)
-                    qs_buf_addf(out, "{%s%s:", qs_paint_name(qs_pen_paint(pen)), pen & QS_PEN_SELECTED ? "+" : "");
+                    qs_buf_addf(out, "{%s%s:", qs_paint_name(qs_pen_paint(pen)),
+                                pen & QS_PEN_SELECTED ? "+" : "");
             }
             dump_cell(c, paints, out);
         }

@@ -1,5 +1,6 @@
-/* The screen as cells: views draw into a grid, terminals and tests read it. Nothing here knows a terminal. Every
- * drawing function clips, and makes text printable, so that no byte of a file can reach a terminal raw. */
+/* The screen as cells: views draw into a grid, terminals and tests read it. Nothing here knows a terminal.
+ * Every drawing function clips, and makes text printable, so that no byte of a file can reach a terminal raw.
+ */
 #ifndef QS_UI_GRID_H
 #define QS_UI_GRID_H
 
@@ -8,15 +9,15 @@
 
 /* A pen is a paint, with or without the selection bar under it. */
 typedef uint32_t qs_pen;
-#define QS_PEN_SELECTED    0x100u
-#define QS_PEN(NAME)       ((qs_pen)QS_PAINT_##NAME)
-#define qs_pen_paint(pen)  ((qs_paint)((pen) & 0xffu))
+#define QS_PEN_SELECTED   0x100u
+#define QS_PEN(NAME)      ((qs_pen)QS_PAINT_##NAME)
+#define qs_pen_paint(pen) ((qs_paint)((pen)&0xffu))
 
 enum { QS_CELL_MARKS = 2, QS_GRID_MAX = 2000 }; /* combining marks kept per cell; widest and tallest grid */
 
 typedef struct qs_cell {
-    uint32_t cp;                   /* 0: the right half of the wide character before it */
-    uint32_t mark[QS_CELL_MARKS];  /* combining marks, 0 = none */
+    uint32_t cp;                  /* 0: the right half of the wide character before it */
+    uint32_t mark[QS_CELL_MARKS]; /* combining marks, 0 = none */
     qs_pen pen;
 } qs_cell;
 
@@ -25,7 +26,7 @@ typedef struct qs_grid {
     int w, h;
     bool ascii;             /* only ASCII may be shown: glyphs are replaced, other characters escaped */
     int cursor_x, cursor_y; /* text cursor; x < 0 hides it */
-} qs_grid; /* zero-initialise */
+} qs_grid;                  /* zero-initialise */
 
 /* Blank grid of this size (clamped to 1..QS_GRID_MAX each way); false when memory is out. */
 bool qs_grid_resize(qs_grid *g, int w, int h);
@@ -51,7 +52,7 @@ int qs_drawf(qs_pane p, int x, int y, qs_pen pen, const char *fmt, ...) __attrib
 void qs_draw_fit(qs_pane p, int x, int y, int width, qs_pen pen, qs_str text, bool cut_left);
 /* Draw so that the text ends before column `end`; returns the column it starts at. */
 int qs_draw_right(qs_pane p, int end, int y, qs_pen pen, qs_str text);
-void qs_fill(qs_pane p, int x, int y, int w, int h, qs_pen pen);
+void qs_draw_fill(qs_pane p, int x, int y, int w, int h, qs_pen pen);
 void qs_draw_hline(qs_pane p, int y, qs_pen pen);
 /* Put the selection bar (or take no pen but this one) under existing cells. */
 void qs_pane_select(qs_pane p, int y);
@@ -59,8 +60,9 @@ void qs_pane_select(qs_pane p, int y);
 qs_pane qs_draw_box(qs_pane p, qs_str title, qs_str note);
 void qs_pane_cursor(qs_pane p, int x, int y);
 
-/* The screen as text, one line a row ending in '|'. With paints, runs that are not NORMAL are {name:text}, on the
- * selection bar {name+:text}; braces of the text itself are doubled. The cursor is a last line "cursor X,Y". */
+/* The screen as text, one line a row ending in '|'. With paints, runs that are not NORMAL are {name:text}, on
+ * the selection bar {name+:text}; braces of the text itself are doubled. The cursor is a last line "cursor
+ * X,Y". */
 void qs_grid_dump(const qs_grid *g, bool paints, qs_buf *out);
 
 #endif

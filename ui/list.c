@@ -1,6 +1,8 @@
 #include "ui/list.h"
 
-static size_t rows(const qs_list *l) { return l->height ? l->height : 1; }
+static size_t rows(const qs_list *l) {
+    return l->height ? l->height : 1;
+}
 
 static void show_cursor(qs_list *l) {
     if (l->cursor >= l->count) l->cursor = l->count ? l->count - 1 : 0;

@@ -10,8 +10,10 @@ void qs_history_add(qs_history *h, qs_str text) {
     copy[text.n] = 0;
     size_t keep = 0;
     for (size_t i = 0; i < h->n; i++) {
-        if (strcmp(h->text[i], copy) == 0) free(h->text[i]);
-        else h->text[keep++] = h->text[i];
+        if (strcmp(h->text[i], copy) == 0)
+            free(h->text[i]);
+        else
+            h->text[keep++] = h->text[i];
     }
     h->n = keep;
     if (h->n == QS_HISTORY_MAX) {
@@ -71,10 +73,14 @@ static bool insert(qs_line *l, qs_str s) {
 static bool insert_key(qs_line *l, uint32_t cp) {
     char u[4];
     size_t n = 0;
-    if (cp < 0x80) u[n++] = (char)cp;
-    else if (cp < 0x800) u[n++] = (char)(0xc0 | cp >> 6);
-    else if (cp < 0x10000) u[n++] = (char)(0xe0 | cp >> 12);
-    else u[n++] = (char)(0xf0 | cp >> 18);
+    if (cp < 0x80)
+        u[n++] = (char)cp;
+    else if (cp < 0x800)
+        u[n++] = (char)(0xc0 | cp >> 6);
+    else if (cp < 0x10000)
+        u[n++] = (char)(0xe0 | cp >> 12);
+    else
+        u[n++] = (char)(0xf0 | cp >> 18);
     if (cp >= 0x10000) u[n++] = (char)(0x80 | (cp >> 12 & 0x3f));
     if (cp >= 0x800) u[n++] = (char)(0x80 | (cp >> 6 & 0x3f));
     if (cp >= 0x80) u[n++] = (char)(0x80 | (cp & 0x3f));
@@ -139,12 +145,10 @@ bool qs_line_edit(qs_line *l, const qs_event *ev, bool *changed) {
 
 void qs_line_draw(const qs_line *l, qs_pane p, int x, int y, int width, bool focused) {
     qs_pane field = qs_pane_sub(p, x, y, width, 1);
-    qs_fill(field, 0, 0, field.w, 1, QS_PEN(FIELD));
+    qs_draw_fill(field, 0, 0, field.w, 1, QS_PEN(FIELD));
     size_t from = 0;
-    while (from < l->cursor &&
-           qs_text_width(p.g, qs_str_sub(qs_line_text(l), from, l->cursor)) >= field.w)
+    while (from < l->cursor && qs_text_width(p.g, qs_str_sub(qs_line_text(l), from, l->cursor)) >= field.w)
         from = next_char(l, from);
     qs_draw(field, 0, 0, QS_PEN(FIELD), qs_str_sub(qs_line_text(l), from, l->n));
-    if (focused)
-        qs_pane_cursor(field, qs_text_width(p.g, qs_str_sub(qs_line_text(l), from, l->cursor)), 0);
+    if (focused) qs_pane_cursor(field, qs_text_width(p.g, qs_str_sub(qs_line_text(l), from, l->cursor)), 0);
 }

@@ -2,9 +2,13 @@
 
 #include <stdlib.h>
 
-qs_script qs_script_of(qs_str text) { return (qs_script){.text = text, .line = 1}; }
+qs_script qs_script_of(qs_str text) {
+    return (qs_script){.text = text, .line = 1};
+}
 
-static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+static bool is_blank(char c) {
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
 
 static void skip_blanks(qs_script *s) {
     bool fresh = s->pos == 0;
@@ -24,8 +28,10 @@ static void skip_blanks(qs_script *s) {
 /* Offset after the quote that closes the text beginning at `from`, or SIZE_MAX. */
 static size_t quoted_end(qs_str t, size_t from) {
     for (size_t i = from; i < t.n; i++) {
-        if (t.p[i] == '\\') i++;
-        else if (t.p[i] == '"') return i + 1;
+        if (t.p[i] == '\\')
+            i++;
+        else if (t.p[i] == '"')
+            return i + 1;
     }
     return SIZE_MAX;
 }
@@ -95,7 +101,8 @@ static bool directive(qs_script *s, qs_str w, qs_event *out) {
                           .y = 5};
         return qs_str_is(rest, "up") || qs_str_is(rest, "down");
     }
-    if (!qs_str_is(name, "paste") || rest.n < 2 || rest.p[0] != '"' || rest.p[rest.n - 1] != '"') return false;
+    if (!qs_str_is(name, "paste") || rest.n < 2 || rest.p[0] != '"' || rest.p[rest.n - 1] != '"')
+        return false;
     rest = qs_str_sub(rest, 1, rest.n - 1);
     size_t n = rest.n < sizeof s->paste ? rest.n : sizeof s->paste;
     memcpy(s->paste, rest.p, n);

@@ -26,6 +26,8 @@ qs_palette qs_term_palette(const qs_term *t);
 void qs_term_show(qs_term *t, const qs_grid *g);
 /* The next event, waiting at most `ms` (negative: for ever; IDLE when the time is up). */
 void qs_term_wait(qs_term *t, int ms, qs_event *ev);
+/* Whether a key waits to be read. */
+bool qs_term_pending(const qs_term *t);
 /* Whether Esc or ^C was pressed, without waiting; other keys are thrown away. For long work. */
 bool qs_term_cancelled(qs_term *t);
 /* Stop this process as ^Z does and come back when it continues. */

@@ -143,7 +143,8 @@ static void init_colors(qs_term *t, qs_color_mode mode) {
 }
 
 static bool knows_paste(const char *term) {
-    static const char *const likely[] = {"xterm", "tmux", "screen", "rxvt", "foot", "alacritty", "kitty", "st-"};
+    static const char *const likely[] = {"xterm", "tmux",      "screen", "rxvt",
+                                         "foot",  "alacritty", "kitty",  "st-"};
     const char *cap = tigetstr("BE");
     if (cap && cap != (const char *)-1) return true;
     for (size_t i = 0; term && i < sizeof likely / sizeof *likely; i++)
@@ -223,7 +224,9 @@ void qs_term_size(const qs_term *t, int *w, int *h) {
     *h = t->h;
 }
 
-qs_palette qs_term_palette(const qs_term *t) { return t->palette; }
+qs_palette qs_term_palette(const qs_term *t) {
+    return t->palette;
+}
 
 static attr_t attrs_of(qs_style s) {
     attr_t a = A_NORMAL;
@@ -287,10 +290,14 @@ static bool mouse_event(qs_term *t, qs_event *ev) {
     MEVENT m;
     if (getmouse(&m) != OK) return false;
     *ev = (qs_event){.kind = QS_EVENT_MOUSE, .x = m.x, .y = m.y};
-    if (m.bstate & BUTTON4_PRESSED) ev->mouse = QS_MOUSE_WHEEL_UP;
-    else if (m.bstate & BUTTON5_PRESSED) ev->mouse = QS_MOUSE_WHEEL_DOWN;
-    else if (m.bstate & BUTTON1_PRESSED) ev->mouse = QS_MOUSE_CLICK;
-    else return false;
+    if (m.bstate & BUTTON4_PRESSED)
+        ev->mouse = QS_MOUSE_WHEEL_UP;
+    else if (m.bstate & BUTTON5_PRESSED)
+        ev->mouse = QS_MOUSE_WHEEL_DOWN;
+    else if (m.bstate & BUTTON1_PRESSED)
+        ev->mouse = QS_MOUSE_CLICK;
+    else
+        return false;
     if (ev->mouse != QS_MOUSE_CLICK) return true;
     int64_t ms = now_ms();
     bool again = t->click.kind == QS_EVENT_MOUSE && t->click.x == m.x && t->click.y == m.y &&
@@ -410,6 +417,11 @@ void qs_term_wait(qs_term *t, int ms, qs_event *ev) {
         bool gone = n > 0 && ((p.revents & (POLLERR | POLLNVAL)) || t->dead_reads++ > 20);
         if (gone) return *ev = (qs_event){.kind = QS_EVENT_HANGUP}, (void)0;
     }
+}
+
+bool qs_term_pending(const qs_term *t) {
+    struct pollfd p = {.fd = fileno(t->in), .events = POLLIN};
+    return poll(&p, 1, 0) > 0;
 }
 
 bool qs_term_cancelled(qs_term *t) {

@@ -19,7 +19,9 @@ qs_palette qs_palette_for(int colors) {
     return colors >= 8 ? QS_PALETTE_8 : QS_PALETTE_MONO;
 }
 
-const char *qs_paint_name(qs_paint paint) { return rows[paint].name; }
+const char *qs_paint_name(qs_paint paint) {
+    return rows[paint].name;
+}
 
 static qs_style plain(qs_palette palette, const struct paint_row *r) {
     switch (palette) {
@@ -37,6 +39,7 @@ qs_style qs_theme_style(qs_palette palette, qs_paint paint, bool selected) {
     qs_style s = plain(palette, r);
     if (!selected || s.bg >= 0) return s;
     /* Few colours: a reversed bar of one colour reads better than a patchwork of reversed ones. */
-    if (palette != QS_PALETTE_256) return (qs_style){-1, -1, (uint8_t)(QS_ATTR_REVERSE | (s.attrs & QS_ATTR_BOLD))};
+    if (palette != QS_PALETTE_256)
+        return (qs_style){-1, -1, (uint8_t)(QS_ATTR_REVERSE | (s.attrs & QS_ATTR_BOLD))};
     return (qs_style){r->selected256, SELECTED_BG, s.attrs};
 }

@@ -19,7 +19,13 @@ typedef enum qs_paint {
     QS_PAINT_COUNT
 } qs_paint;
 
-typedef enum qs_palette { QS_PALETTE_MONO, QS_PALETTE_8, QS_PALETTE_16, QS_PALETTE_256, QS_PALETTE_COUNT } qs_palette;
+typedef enum qs_palette {
+    QS_PALETTE_MONO,
+    QS_PALETTE_8,
+    QS_PALETTE_16,
+    QS_PALETTE_256,
+    QS_PALETTE_COUNT
+} qs_palette;
 
 typedef struct qs_style {
     int16_t fg, bg; /* -1: the terminal's default */

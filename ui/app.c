@@ -1,0 +1,244 @@
+#include "ui/app_impl.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+
+qs_app *qs_app_new(qs_session *s, const qs_app_options *opt) {
+    qs_app *a = calloc(1, sizeof *a);
+    if (!a) return NULL;
+    a->s = s;
+    a->opt = *opt;
+    a->w = 80;
+    a->h = 24;
+    a->saved_revision = qs_session_revision(s);
+    qs_keymap_init(&a->keymap);
+    qs_tree_init(&a->tree, s);
+    a->stack[a->depth++] = &qs_view_tree;
+    a->map.candidate = calloc(QS_CANDIDATES_MAX, sizeof *a->map.candidate);
+    if (!a->map.candidate || !qs_grid_resize(&a->measure, 1, 1)) return qs_app_free(a), NULL;
+    a->measure.ascii = opt->ascii;
+    qs_app_refresh(a);
+    qs_offer_lost_plan(a);
+    return a;
+}
+
+void qs_app_free(qs_app *a) {
+    if (!a) return;
+    while (a->depth > 1) qs_app_close(a);
+    qs_tree_free(&a->tree);
+    qs_rich_free(&a->details);
+    qs_rich_free(&a->text.text);
+    qs_rich_free(&a->text.wrapped);
+    qs_rich_free(&a->init.preview);
+    qs_arena_free(&a->rule.arena);
+    qs_arena_free(&a->init.arena);
+    qs_arena_free(&a->init.preview_arena);
+    qs_vec_free(&a->init.block);
+    qs_history_free(&a->searches);
+    qs_history_free(&a->rules);
+    qs_history_free(&a->paths);
+    qs_history_free(&a->names);
+    qs_grid_free(&a->measure);
+    free(a->map.candidate);
+    free(a);
+}
+
+const qs_view *qs_app_top(const qs_app *a) {
+    return a->stack[a->depth - 1];
+}
+
+void qs_app_open(qs_app *a, const qs_view *v) {
+    if (a->depth == QS_VIEWS_MAX) return;
+    a->stack[a->depth++] = v;
+    if (v->layout) v->layout(a);
+}
+
+void qs_app_close(qs_app *a) {
+    if (a->depth <= 1) return;
+    const qs_view *v = a->stack[--a->depth];
+    if (v->close) v->close(a);
+}
+
+static void set_message(qs_app *a, qs_pen pen, const char *fmt, va_list ap) {
+    vsnprintf(a->message.text, sizeof a->message.text, fmt, ap);
+    a->message.pen = pen;
+}
+
+void qs_app_say(qs_app *a, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    set_message(a, QS_PEN(NORMAL), fmt, ap);
+    va_end(ap);
+}
+
+void qs_app_complain(qs_app *a, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    set_message(a, QS_PEN(ERROR), fmt, ap);
+    va_end(ap);
+}
+
+void qs_app_fail(qs_app *a, const qs_err *e) {
+    if (e->code == QS_E_CANCELLED)
+        qs_app_say(a, "cancelled; nothing was changed");
+    else
+        qs_app_complain(a, "%s", e->msg);
+}
+
+const char *qs_plural(uint64_t n, const char *one, const char *many) {
+    return n == 1 ? one : many;
+}
+
+bool qs_app_unsaved(const qs_app *a) {
+    const qs_plan *p = qs_session_plan(a->s);
+    bool changed = qs_plan_modified(p) || (a->lost_loaded && qs_plan_count(p));
+    return changed && qs_session_revision(a->s) != a->saved_revision;
+}
+
+static void layout_all(qs_app *a) {
+    for (size_t i = 0; i < a->depth; i++)
+        if (a->stack[i]->layout) a->stack[i]->layout(a);
+}
+
+void qs_app_refresh(qs_app *a) {
+    if (!qs_tree_sync(&a->tree)) qs_app_complain(a, "out of memory: the tree cannot be shown");
+    a->matches = qs_session_matches(a->s);
+    a->diagnosis = qs_session_diagnosis(a->s);
+    layout_all(a);
+}
+
+/* Commands that mean the same in every view. */
+static bool common_command(qs_app *a, qs_command c) {
+    switch (c) {
+    case QS_CMD_REDRAW: a->reaction |= QS_APP_REDRAW; return true;
+    case QS_CMD_SUSPEND: a->reaction |= QS_APP_SUSPEND; return true;
+    case QS_CMD_HELP: qs_help_open(a); return true;
+    case QS_CMD_UNDO: qs_app_undo(a); return true;
+    case QS_CMD_REDO: qs_app_redo(a); return true;
+    case QS_CMD_WRITE: qs_save_open(a); return true;
+    case QS_CMD_BACK:
+    case QS_CMD_DIALOG_CANCEL: qs_app_close(a); return true;
+    default: return false;
+    }
+}
+
+void qs_app_command(qs_app *a, qs_command c) {
+    if (c == QS_CMD_NONE) return;
+    if (!qs_app_top(a)->command(a, c)) common_command(a, c);
+}
+
+static void unknown_key(qs_app *a, uint32_t key) {
+    char name[16];
+    qs_key_print(key, name, sizeof name);
+    qs_app_say(a, "%s does nothing here; ? is the help", name);
+}
+
+static void on_key(qs_app *a, const qs_event *ev) {
+    const qs_view *v = qs_app_top(a);
+    if (v->event && v->event(a, ev)) return;
+    qs_command c = qs_keymap_find(&a->keymap, v->context, ev->key);
+    if (c != QS_CMD_NONE)
+        qs_app_command(a, c);
+    else if (v->context != QS_CTX_DIALOG)
+        unknown_key(a, ev->key);
+}
+
+static void on_resize(qs_app *a, int w, int h) {
+    a->w = w < 1 ? 1 : w > QS_GRID_MAX ? QS_GRID_MAX : w;
+    a->h = h < 1 ? 1 : h > QS_GRID_MAX ? QS_GRID_MAX : h;
+    layout_all(a);
+}
+
+unsigned qs_app_update(qs_app *a, const qs_event *ev) {
+    a->reaction = 0;
+    a->idle_wanted = false;
+    const qs_view *v = qs_app_top(a);
+    switch (ev->kind) {
+    case QS_EVENT_NONE: break;
+    case QS_EVENT_RESIZE: on_resize(a, ev->x, ev->y); break;
+    case QS_EVENT_HANGUP: qs_app_hangup(a); return QS_APP_QUIT;
+    case QS_EVENT_IDLE: qs_app_idle(a); break;
+    case QS_EVENT_KEY:
+        a->message.text[0] = 0;
+        on_key(a, ev);
+        break;
+    case QS_EVENT_MOUSE:
+    case QS_EVENT_PASTE:
+        a->message.text[0] = 0;
+        if (v->event) v->event(a, ev);
+        break;
+    }
+    qs_tree_remember(&a->tree);
+    qs_details_build(a);
+    return a->reaction | (a->idle_wanted ? QS_APP_IDLE : 0u);
+}
+
+/* A message that needs more than its line takes those above, as many as it must. */
+static void draw_message(const qs_app *a, qs_grid *g) {
+    if (!a->message.text[0]) return;
+    qs_rich text = {0}, lines = {0};
+    qs_rich_line(&text);
+    qs_rich_addf(&text, a->message.pen, " %s ", a->message.text);
+    qs_rich_wrap(&text, g, g->w, 0, &lines);
+    int n = (int)qs_rich_lines(&lines);
+    if (n > g->h) n = g->h;
+    qs_pane p = qs_pane_sub(qs_pane_of(g), 0, g->h - n, g->w, n);
+    qs_draw_fill(p, 0, 0, p.w, p.h, n > 1 ? a->message.pen : QS_PEN(NORMAL));
+    for (int y = 0; y < n; y++) qs_rich_draw(&lines, (size_t)y, p, 0, y);
+    qs_rich_free(&text);
+    qs_rich_free(&lines);
+}
+
+static void draw_busy(const qs_app *a, qs_grid *g) {
+    if (!a->busy.what) return;
+    qs_pane p = qs_dialog_box(a, g, 56, 4, a->busy.what, "");
+    double share = a->busy.total ? (double)a->busy.done / (double)a->busy.total : 0;
+    if (share > 1) share = 1;
+    int bar = (int)(share * p.w);
+    for (int x = 0; x < p.w; x++)
+        qs_drawz(p, x, 0, x < bar ? QS_PEN(HIST) : QS_PEN(DIM), x < bar ? "█" : "·");
+    double rate = a->busy.seconds > 0 ? (double)a->busy.done / a->busy.seconds : 0;
+    double left = rate > 0 ? (double)(a->busy.total - a->busy.done) / rate : 0;
+    qs_drawf(p, 0, 1, QS_PEN(NORMAL), "%.0f %%   %.0f MB/s   %.0f s left", share * 100, rate / 1e6, left);
+    qs_draw_right(p, p.w, 1, QS_PEN(KEY), QS_STR("Esc cancels"));
+}
+
+void qs_app_render(const qs_app *a, qs_grid *g) {
+    if (a->layout.tiny) {
+        qs_pane p = qs_pane_of(g);
+        qs_drawz(p, 0, 0, QS_PEN(NORMAL), "qatscope needs 40 columns");
+        qs_drawz(p, 0, 1, QS_PEN(NORMAL), "and 10 lines. q quits.");
+        return;
+    }
+    for (size_t i = 0; i < a->depth; i++) a->stack[i]->draw(a, g);
+    draw_message(a, g);
+    draw_busy(a, g);
+}
+
+qs_pane qs_dialog_box(const qs_app *a, qs_grid *g, int w, int h, const char *title, const char *note) {
+    (void)a;
+    if (w > g->w - 2) w = g->w - 2;
+    if (h > g->h - 1) h = g->h - 1;
+    int x = (g->w - w) / 2, y = (g->h - h) / 3;
+    qs_pane all = qs_pane_sub(qs_pane_of(g), x, y, w, h);
+    g->cursor_x = g->cursor_y = -1;
+    return qs_draw_box(all, qs_str_of(title), qs_str_of(note));
+}
+
+void qs_dialog_hints(qs_pane p, int y, const char *const *pairs) {
+    int x = 0;
+    for (; pairs[0]; pairs += 2) {
+        int need = qs_text_width(p.g, qs_str_of(pairs[0])) + 1 + qs_text_width(p.g, qs_str_of(pairs[1]));
+        if (x + need > p.w) break;
+        x = qs_drawz(p, x, y, QS_PEN(KEY), pairs[0]);
+        x = qs_drawz(p, x + 1, y, QS_PEN(NORMAL), pairs[1]) + 3;
+    }
+}
+
+int qs_dialog_choice(qs_pane p, int x, int y, bool on, bool focused, const char *name) {
+    int from = x;
+    x = qs_drawz(p, x, y, QS_PEN(KEY), on ? "(•) " : "( ) ");
+    x = qs_drawz(p, x, y, on ? QS_PEN(STRONG) : QS_PEN(NORMAL), name);
+    if (focused && on) qs_pane_select(qs_pane_sub(p, from, y, x - from, 1), 0);
+    return x + 3;
+}

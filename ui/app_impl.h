@@ -1,0 +1,278 @@
+/* The explorer's state, and what its views share. Views are tables of functions; those on the stack draw from
+ * the bottom up, and the top one gets the events. */
+#ifndef QS_UI_APP_IMPL_H
+#define QS_UI_APP_IMPL_H
+
+#include "ui/app.h"
+#include "ui/commands.h"
+#include "ui/prompt.h"
+#include "ui/rich.h"
+#include "ui/tree.h"
+
+enum { QS_VIEWS_MAX = 6, QS_STATS_MAX = 64, QS_CANDIDATES_MAX = 64 };
+
+typedef struct qs_view {
+    const char *name;
+    qs_context context;
+    void (*draw)(const qs_app *a, qs_grid *g);
+    /* The window has another size, or the session has changed; may be NULL. */
+    void (*layout)(qs_app *a);
+    /* Before the key table; true: done with it. May be NULL. */
+    bool (*event)(qs_app *a, const qs_event *ev);
+    bool (*command)(qs_app *a, qs_command c);
+    void (*close)(qs_app *a); /* may be NULL */
+} qs_view;
+
+extern const qs_view qs_view_tree, qs_view_text, qs_view_plan, qs_view_prompt, qs_view_map, qs_view_rule,
+    qs_view_init, qs_view_fix, qs_view_save, qs_view_filter, qs_view_confirm;
+
+/* Where things are on the screen. */
+typedef struct qs_layout {
+    bool tiny; /* too small for anything but a notice */
+    int w, h;
+    int tree_y, tree_h, details_y, details_h, diagnosis_y, hint_y;
+    int rule_y[2]; /* separator lines, -1: none */
+    int name_w;    /* of the name column, gutter included */
+    int columns;   /* value columns shown */
+    enum { QS_COLUMN_A, QS_COLUMN_B, QS_COLUMN_M } column[3];
+    int column_x[3], column_w;
+} qs_layout;
+
+/* Statistics of a tensor, once they are known. */
+typedef struct qs_stats_entry {
+    const qs_checkpoint *from;
+    const qs_tensor *tensor;
+    qs_stats stats;
+    bool failed;
+} qs_stats_entry;
+
+/* A screenful of text: help, torch's message, Python. */
+typedef struct qs_text_state {
+    char title[128];
+    qs_rich text, wrapped;
+    int hang, wrapped_w;
+    qs_list list;
+} qs_text_state;
+
+/* A question at the foot of the screen. */
+typedef struct qs_prompt_state {
+    const char *label;
+    qs_line line;
+    bool command; /* Tab completes the names of commands */
+    void (*accept)(qs_app *a, qs_str text);
+} qs_prompt_state;
+
+typedef struct qs_candidate {
+    char key[QS_LINE_MAX], reason[96];
+    double confidence;
+    uint32_t row;
+} qs_candidate;
+
+typedef struct qs_map_state {
+    char key[QS_LINE_MAX]; /* the key to rename */
+    qs_line to;
+    qs_candidate *candidate; /* [QS_CANDIDATES_MAX] */
+    size_t candidates;
+    qs_list list;
+    bool all;                                            /* not this key alone, but all like it */
+    char pattern[QS_LINE_MAX], replacement[QS_LINE_MAX]; /* the rule for those; "" if there is none */
+    size_t rule_total, rule_good, rule_collisions;       /* what it matches, and of these what fits */
+    char problem[200];
+} qs_map_state;
+
+typedef struct qs_rule_state {
+    qs_pattern_kind kind;
+    qs_line pattern, replacement;
+    int field; /* 0 kind, 1 pattern, 2 replacement */
+    qs_arena arena;
+    qs_rename_pair pair[QS_CANDIDATES_MAX];
+    bool collides[QS_CANDIDATES_MAX];
+    size_t shown, total, collisions, good; /* good: land on a key the model lacks */
+    char problem[200];
+    size_t replaces; /* action of the plan that is being edited, SIZE_MAX: none */
+} qs_rule_state;
+
+enum { QS_SCOPES_MAX = 3 };
+
+typedef struct qs_init_state {
+    int field; /* 0 source, 1 scope */
+    qs_init_source source;
+    struct {
+        char label[QS_LINE_MAX];
+        qs_str path;     /* module or key, borrowed from `arena` */
+        bool key, marks; /* the key alone; what is marked */
+        uint32_t missing;
+    } scope[QS_SCOPES_MAX];
+    int scopes, chosen;
+    /* the quantizers in the scope that miss something, and the one that is shown */
+    QS_VEC(qs_str) block; /* borrowed from `arena` */
+    size_t shown;
+    qs_rich preview;
+    qs_arena arena, preview_arena;
+    bool can_copy;
+    char problem[300];
+} qs_init_state;
+
+typedef struct qs_fix_state {
+    int source;
+    qs_list list;
+} qs_fix_state;
+
+typedef struct qs_save_state {
+    qs_line path;
+    int field; /* 0 path, 1 overwrite, 2 in place */
+    bool overwrite, in_place;
+    char problem[600];
+} qs_save_state;
+
+typedef struct qs_filter_state {
+    int row;
+    qs_line text;
+    qs_tree_filter was; /* for Esc */
+    char text_was[QS_LINE_MAX];
+} qs_filter_state;
+
+typedef struct qs_confirm_state {
+    char title[64], text[300];
+    struct {
+        uint32_t key;
+        const char *label;
+        void (*run)(qs_app *a);
+    } choice[4];
+    int choices;
+} qs_confirm_state;
+
+struct qs_app {
+    qs_session *s;
+    qs_app_options opt;
+    qs_keymap keymap;
+    const qs_view *stack[QS_VIEWS_MAX];
+    size_t depth;
+    int w, h;
+    qs_layout layout;
+    qs_grid measure; /* 1x1, knows whether widths are of ASCII */
+    qs_tree tree;
+    qs_rich details;
+    qs_str detail_hint; /* "[m] map": drawn at the right of detail_line; static */
+    size_t detail_line;
+    const qs_matches *matches;
+    const qs_diagnosis *diagnosis;
+    struct {
+        char text[700];
+        qs_pen pen;
+    } message; /* until the next key */
+    qs_stats_entry stats[QS_STATS_MAX];
+    size_t stats_n, stats_at;
+    bool idle_wanted;
+    unsigned reaction;
+    bool lost_loaded;        /* the plan of a lost session was taken over: it is nowhere else now */
+    uint64_t saved_revision; /* of the session when its result was last saved */
+    struct {
+        const char *what; /* NULL: no long work to be shown */
+        uint64_t done, total;
+        double seconds;      /* since it began */
+        double start, asked; /* clock times */
+        const char *pending; /* shown once it has lasted half a second; NULL: quiet work */
+    } busy;
+    qs_history searches, rules, paths, names;
+    qs_text_state text;
+    qs_prompt_state prompt;
+    qs_list plan_list;
+    qs_map_state map;
+    qs_rule_state rule;
+    qs_init_state init;
+    qs_fix_state fix;
+    qs_save_state save;
+    qs_filter_state filter;
+    qs_confirm_state confirm;
+};
+
+/* ---- app.c ---- */
+void qs_app_open(qs_app *a, const qs_view *v);
+void qs_app_close(qs_app *a); /* the top view; the tree stays */
+const qs_view *qs_app_top(const qs_app *a);
+void qs_app_say(qs_app *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void qs_app_complain(qs_app *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void qs_app_fail(qs_app *a, const qs_err *e);
+/* Run a command by the view on top, as its key would. */
+void qs_app_command(qs_app *a, qs_command c);
+/* Take over what the session derived anew. */
+void qs_app_refresh(qs_app *a);
+bool qs_app_unsaved(const qs_app *a);
+/* "1,428" is not written; "1 key", "348 keys". */
+const char *qs_plural(uint64_t n, const char *one, const char *many);
+
+/* ---- actions.c: what changes the plan ---- */
+/* Do, tell what it did, take over. False when refused; the reason is the message. */
+bool qs_app_do(qs_app *a, const qs_action *action, const char *verb);
+bool qs_app_do_all(qs_app *a, const qs_action *actions, size_t n, const char *verb);
+void qs_app_undo(qs_app *a);
+void qs_app_redo(qs_app *a);
+void qs_app_copy(qs_app *a);
+void qs_app_drop(qs_app *a);
+/* Rows a command means: those marked, else those below the cursor. Start with *row = QS_NO_INDEX. */
+bool qs_app_next_target(const qs_app *a, uint32_t *row);
+/* Save plan or result where a lost terminal leaves them; in rescue.c of the core. */
+void qs_app_hangup(qs_app *a);
+
+/* ---- stats.c ---- */
+/* Known statistics, or NULL. */
+const qs_stats_entry *qs_app_stats(const qs_app *a, const qs_tensor *t);
+/* Compute if that is quick, else ask for an IDLE event (where `idle` says that this is it, compute). False:
+ * they are not known yet, or never will be. */
+bool qs_app_want_stats(qs_app *a, const qs_checkpoint *from, const qs_tensor *t, bool idle);
+/* Compute however long it takes, with a progress; false when cancelled. */
+bool qs_app_need_stats(qs_app *a, const qs_checkpoint *from, const qs_tensor *t);
+/* A progress for one piece of long work. With a name it shows itself after half a second and Esc cancels it;
+ * with NULL it is quiet, and any key cancels it. */
+qs_progress qs_app_busy(qs_app *a, const char *what);
+/* Time for what is nice to have. */
+void qs_app_idle(qs_app *a);
+
+/* ---- the main screen ---- */
+enum { QS_GUTTER = 5 }; /* columns before the names: marked, status, what the plan did, role, blank */
+void qs_tree_layout(qs_app *a);
+void qs_tree_draw(const qs_app *a, qs_grid *g);
+int qs_tree_indent(const qs_app *a, const qs_tree_line *line); /* column of the fold glyph */
+qs_pen qs_status_pen(qs_status s);
+qs_pen qs_mark_pen(qs_mark m);
+/* "16×3×3×3 f32" */
+void qs_shape_cell(qs_shape shape, bool known, qs_dtype dtype, char *out, size_t cap);
+/* What a key has in a column; "·" for a gap. */
+void qs_key_cell(const qs_app *a, const qs_row *row, int column, char *out, size_t cap);
+/* The commands that move in a list; false if c is none of them. */
+bool qs_list_command(qs_list *l, qs_command c);
+void qs_save_plan_open(qs_app *a);
+void qs_load_plan_open(qs_app *a);
+
+/* ---- views ---- */
+void qs_details_build(qs_app *a); /* fills a->details for the selection */
+/* All that is known of a row: into a text view. */
+void qs_details_full(qs_app *a);
+/* Histogram as block characters, `width` of them. */
+void qs_histogram_text(const uint64_t *bins, size_t n, size_t width, qs_buf *out);
+void qs_text_open(qs_app *a, const char *title, int hang); /* a->text.text holds the text */
+void qs_help_open(qs_app *a);
+void qs_message_open(qs_app *a);
+void qs_python_open(qs_app *a);
+void qs_plan_open(qs_app *a);
+void qs_prompt_open(qs_app *a, const char *label, qs_str text, qs_history *history,
+                    void (*accept)(qs_app *a, qs_str text));
+void qs_map_open(qs_app *a);
+void qs_rule_open(qs_app *a);
+void qs_rule_edit(qs_app *a, size_t action);
+void qs_init_open(qs_app *a);
+void qs_fix_open(qs_app *a);
+void qs_save_open(qs_app *a);
+void qs_filter_open(qs_app *a);
+void qs_quit(qs_app *a);
+/* Where the last session on this file was lost, ask what is to become of its plan. */
+void qs_offer_lost_plan(qs_app *a);
+/* A dialog's box in the middle of the screen; the inside. */
+qs_pane qs_dialog_box(const qs_app *a, qs_grid *g, int w, int h, const char *title, const char *note);
+/* The keys of a dialog along its last line: pairs of key and what it does. */
+void qs_dialog_hints(qs_pane p, int y, const char *const *pairs);
+/* "(•) name" */
+int qs_dialog_choice(qs_pane p, int x, int y, bool on, bool focused, const char *name);
+
+#endif

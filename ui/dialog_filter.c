@@ -1,0 +1,152 @@
+#include "ui/app_impl.h"
+
+/* Rows of the menu: every status, every role, "changed by the plan", "marked", and the text. */
+enum { STATUSES = QS_STATUS_COUNT, ROLES = QS_ROLE_COUNT, CHANGED = STATUSES + ROLES, MARKED, TEXT, ROWS };
+
+void qs_filter_open(qs_app *a) {
+    qs_filter_state *f = &a->filter;
+    f->row = TEXT;
+    f->was = a->tree.filter;
+    f->text.history = &a->searches;
+    snprintf(f->text_was, sizeof f->text_was, "%.*s",
+             QS_FMT(a->tree.filter_text ? qs_search_text(a->tree.filter_text) : QS_STR("")));
+    qs_line_set(&f->text, a->tree.filter_text ? qs_search_text(a->tree.filter_text) : QS_STR(""));
+    qs_app_open(a, &qs_view_filter);
+}
+
+static bool row_on(const qs_app *a, int row) {
+    const qs_tree_filter *f = &a->tree.filter;
+    if (row < STATUSES) return f->statuses >> row & 1;
+    if (row < CHANGED) return f->roles >> (row - STATUSES) & 1;
+    return row == CHANGED ? f->changed_only : f->marked_only;
+}
+
+static void toggle(qs_app *a, int row) {
+    qs_tree_filter *f = &a->tree.filter;
+    if (row < STATUSES)
+        f->statuses ^= 1u << row;
+    else if (row < CHANGED)
+        f->roles ^= 1u << (row - STATUSES);
+    else if (row == CHANGED)
+        f->changed_only = !f->changed_only;
+    else if (row == MARKED)
+        f->marked_only = !f->marked_only;
+    /* "Everything" has one spelling, so that an untouched filter is seen to be none. */
+    if ((f->statuses & ((1u << STATUSES) - 1)) == (1u << STATUSES) - 1) f->statuses = UINT32_MAX;
+    if ((f->roles & ((1u << ROLES) - 1)) == (1u << ROLES) - 1) f->roles = UINT32_MAX;
+    if (!qs_tree_refilter(&a->tree)) qs_app_complain(a, "out of memory");
+}
+
+/* Only this one of its kind; again: all. */
+static void only(qs_app *a, int row) {
+    qs_tree_filter *f = &a->tree.filter;
+    uint32_t *set = row < STATUSES ? &f->statuses : &f->roles;
+    uint32_t bit = 1u << (row < STATUSES ? row : row - STATUSES);
+    if (row >= CHANGED) return toggle(a, row);
+    *set = *set == bit ? UINT32_MAX : bit;
+    if (!qs_tree_refilter(&a->tree)) qs_app_complain(a, "out of memory");
+}
+
+static void draw_row(const qs_app *a, qs_pane p, int x, int y, int row) {
+    int from = x;
+    x = qs_drawz(p, x, y, QS_PEN(KEY), row_on(a, row) ? "[x] " : "[ ] ");
+    if (row < STATUSES) {
+        const qs_status_info *s = qs_status_get((qs_status)row);
+        x = qs_drawf(p, x, y, qs_status_pen((qs_status)row), "%s ", s->glyph);
+        x = qs_drawf(p, x, y, QS_PEN(NORMAL), "%s %u", s->name,
+                     a->tree.c ? qs_compare_node(a->tree.c, 0)->count_status[row] : 0);
+    } else if (row < CHANGED) {
+        qs_role r = (qs_role)(row - STATUSES);
+        x = qs_drawf(p, x, y, QS_PEN(LETTER), "%c ", r == QS_ROLE_NONE ? '-' : qs_role_letter(r));
+        x = qs_drawz(p, x, y, QS_PEN(NORMAL), r == QS_ROLE_NONE ? "no part of it" : qs_role_name(r));
+    } else {
+        x = qs_drawz(p, x, y, QS_PEN(NORMAL),
+                     row == CHANGED ? "only what the plan changed" : "only what is marked");
+    }
+    if (a->filter.row == row) qs_pane_select(qs_pane_sub(p, from, y, x - from, 1), 0);
+}
+
+static void filter_draw(const qs_app *a, qs_grid *g) {
+    static const char *const hints[] = {"Space", "on or off", "o",   "only this", "a", "all",
+                                        "Enter", "done",      "Esc", "as before", NULL};
+    qs_pane p = qs_dialog_box(a, g, 66, 17, "show only", "");
+    char note[64];
+    qs_drawz(p, 0, 0, QS_PEN(KEY), "keys with ");
+    qs_line_draw(&a->filter.text, p, 10, 0, p.w - 10, a->filter.row == TEXT);
+    qs_drawz(p, 0, 2, QS_PEN(HEAD), "status");
+    qs_drawz(p, 30, 2, QS_PEN(HEAD), "quantization");
+    for (int i = 0; i < STATUSES; i++) draw_row(a, p, 0, 3 + i, i);
+    for (int i = 0; i < ROLES; i++) draw_row(a, p, 30, 3 + i, STATUSES + i);
+    draw_row(a, p, 0, 12, CHANGED);
+    draw_row(a, p, 0, 13, MARKED);
+    snprintf(note, sizeof note, "%u shown", a->tree.shown_leaves);
+    qs_draw_right(p, p.w, 13, QS_PEN(STRONG), qs_str_of(note));
+    qs_dialog_hints(p, p.h - 1, hints);
+}
+
+static void apply_text(qs_app *a) {
+    if (!qs_tree_filter_by(&a->tree, qs_line_text(&a->filter.text))) qs_app_complain(a, "out of memory");
+}
+
+static void move(qs_app *a, int step) {
+    a->filter.row = (a->filter.row + ROWS + step) % ROWS;
+}
+
+static void sideways(qs_app *a) {
+    int row = a->filter.row;
+    if (row < STATUSES)
+        a->filter.row = STATUSES + (row < ROLES ? row : ROLES - 1);
+    else if (row < CHANGED)
+        a->filter.row = row - STATUSES < STATUSES ? row - STATUSES : STATUSES - 1;
+}
+
+static bool filter_event(qs_app *a, const qs_event *ev) {
+    qs_filter_state *f = &a->filter;
+    bool changed;
+    if (f->row == TEXT && qs_line_edit(&f->text, ev, &changed)) {
+        if (changed) apply_text(a);
+        return true;
+    }
+    if (ev->kind != QS_EVENT_KEY || f->row == TEXT) return false;
+    switch (ev->key) {
+    case ' ': return toggle(a, f->row), true;
+    case 'o': return only(a, f->row), true;
+    case QS_KEY_LEFT:
+    case QS_KEY_RIGHT:
+    case 'h':
+    case 'l': return sideways(a), true;
+    case 'j': return move(a, 1), true;
+    case 'k': return move(a, -1), true;
+    case 'a':
+        a->tree.filter = QS_TREE_FILTER_ALL;
+        qs_line_set(&f->text, QS_STR(""));
+        return apply_text(a), true;
+    default: return false;
+    }
+}
+
+static bool filter_command(qs_app *a, qs_command c) {
+    switch (c) {
+    case QS_CMD_DIALOG_UP:
+    case QS_CMD_DIALOG_PREV: return move(a, -1), true;
+    case QS_CMD_DIALOG_DOWN:
+    case QS_CMD_DIALOG_NEXT: return move(a, 1), true;
+    case QS_CMD_DIALOG_OK:
+        qs_history_add(&a->searches, qs_line_text(&a->filter.text));
+        return qs_app_close(a), true;
+    case QS_CMD_DIALOG_CANCEL:
+        a->tree.filter = a->filter.was;
+        qs_line_set(&a->filter.text, qs_str_of(a->filter.text_was));
+        apply_text(a);
+        return qs_app_close(a), true;
+    default: return false;
+    }
+}
+
+const qs_view qs_view_filter = {
+    .name = "filter",
+    .context = QS_CTX_DIALOG,
+    .draw = filter_draw,
+    .event = filter_event,
+    .command = filter_command,
+};

@@ -1,0 +1,345 @@
+#include "ui/app_impl.h"
+
+#include "session_preview.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+enum { BLOCKS_MAX = 4096, HIST_COLUMNS = 32 };
+
+static const struct {
+    qs_init_source source;
+    const char *name;
+} sources[] = {
+    {QS_INIT_FRESH, "fresh"}, {QS_INIT_OBSERVED, "observed from the weight"}, {QS_INIT_COPY, "copy from B"}};
+enum { SOURCES = sizeof sources / sizeof *sources };
+
+/* ---- scopes ---- */
+
+/* What INIT would fill: the model expects it, the result lacks it. Keys torch would tolerate to be without
+ * are among them; the count of problems is smaller. */
+static bool lacks(const qs_row *row) {
+    return row->m != QS_NO_INDEX && row->r == QS_NO_INDEX;
+}
+
+static uint32_t missing_below(const qs_app *a, uint32_t node) {
+    uint32_t n = 0;
+    for (uint32_t i = QS_NO_INDEX; qs_tree_next_below(&a->tree, node, &i);)
+        n += lacks(qs_compare_row(a->tree.c, i));
+    return n;
+}
+
+static bool add_scope(qs_app *a, const char *label, qs_str path, bool key, uint32_t missing) {
+    qs_init_state *s = &a->init;
+    for (int i = 0; i < s->scopes; i++)
+        if (!s->scope[i].key && !key && qs_str_eq(s->scope[i].path, path)) return true;
+    if (s->scopes == QS_SCOPES_MAX || missing == 0) return true;
+    qs_str copy = qs_arena_str(&s->arena, path);
+    if (!copy.p) return false;
+    int i = s->scopes++;
+    s->scope[i].path = copy;
+    s->scope[i].key = key;
+    s->scope[i].marks = false;
+    s->scope[i].missing = missing;
+    if (path.n && !key)
+        snprintf(s->scope[i].label, sizeof s->scope[i].label, "%s %.*s: %u", label, QS_FMT(path), missing);
+    else if (key)
+        snprintf(s->scope[i].label, sizeof s->scope[i].label, "%s", label);
+    else
+        snprintf(s->scope[i].label, sizeof s->scope[i].label, "%s: %u", label, missing);
+    return true;
+}
+
+static bool module_scope(qs_app *a, const char *label, qs_str path) {
+    uint32_t node = path.n ? qs_compare_find_module(a->tree.c, path) : 0;
+    return node == QS_NO_INDEX || add_scope(a, label, path, false, missing_below(a, node));
+}
+
+static bool marked_scope(qs_app *a) {
+    uint32_t n = 0;
+    for (uint32_t i = QS_NO_INDEX; qs_app_next_target(a, &i);) n += lacks(qs_compare_row(a->tree.c, i));
+    if (!add_scope(a, "marked keys", QS_STR(""), false, n)) return false;
+    if (a->init.scopes) a->init.scope[0].marks = true;
+    return true;
+}
+
+/* The innermost module around `path` that lacks more than `path` does itself. */
+static bool outer_scope(qs_app *a, qs_str path) {
+    uint32_t node = qs_compare_find_module(a->tree.c, path);
+    uint32_t n = node == QS_NO_INDEX ? 0 : missing_below(a, node);
+    while (path.n) {
+        path = qs_str_parent(path);
+        node = path.n ? qs_compare_find_module(a->tree.c, path) : QS_NO_INDEX;
+        if (node != QS_NO_INDEX && missing_below(a, node) > n) return module_scope(a, "the module", path);
+    }
+    return true;
+}
+
+static bool key_scopes(qs_app *a, const qs_row *row) {
+    qs_str block = qs_str_sub(row->key, 0, row->block_len);
+    if (block.n) return module_scope(a, "the block", block) && outer_scope(a, block);
+    if (lacks(row) && !add_scope(a, "this key", row->key, true, 1)) return false;
+    return module_scope(a, "the module", qs_str_parent(row->key));
+}
+
+static bool find_scopes(qs_app *a, uint32_t node) {
+    const qs_tree_node *n = qs_compare_node(a->tree.c, node);
+    if (a->tree.marked) return marked_scope(a);
+    bool ok = n->row != QS_NO_INDEX ? key_scopes(a, qs_compare_row(a->tree.c, n->row))
+                                    : module_scope(a, "the module", n->path) && outer_scope(a, n->path);
+    return ok && module_scope(a, "everything", QS_STR(""));
+}
+
+static bool in_scope(const qs_app *a, const qs_row *row, uint32_t i) {
+    int c = a->init.chosen;
+    qs_str path = a->init.scope[c].path;
+    if (a->init.scope[c].marks) return qs_tree_row_has(&a->tree, i, QS_KEY_MARKED);
+    if (a->init.scope[c].key) return qs_str_eq(row->key, path);
+    return path.n == 0 || (qs_str_starts(row->key, path) && row->key.n > path.n && row->key.p[path.n] == '.');
+}
+
+/* Quantizers in the scope, those of weights first: they are the ones whose values are worth a look. */
+static bool find_blocks(qs_app *a) {
+    qs_init_state *s = &a->init;
+    s->block.n = s->shown = 0;
+    for (int weights = 1; weights >= 0; weights--) {
+        qs_str last = {0};
+        for (uint32_t i = 0; i < qs_compare_rows(a->tree.c) && s->block.n < BLOCKS_MAX; i++) {
+            const qs_row *row = qs_compare_row(a->tree.c, i);
+            qs_str block = qs_str_sub(row->key, 0, row->block_len);
+            if (!block.n || !lacks(row) || row->role_is_weight != weights) continue;
+            if (!in_scope(a, row, i) || qs_str_eq(block, last)) continue;
+            last = block;
+            qs_str copy = qs_arena_str(&s->arena, block);
+            if (!copy.p || !qs_push(&s->block, copy)) return false;
+        }
+    }
+    return true;
+}
+
+/* ---- preview ---- */
+
+static void config_line(qs_rich *r, const qs_init_preview *v) {
+    const qs_qconfig *c = &v->config.cfg;
+    qs_rich_line(r);
+    qs_rich_addf(r, QS_PEN(KEY), "config   ");
+    if (!v->has_config) return qs_rich_addf(r, QS_PEN(DIM), "unknown");
+    qs_rich_addf(r, QS_PEN(NORMAL), "%s %s, %" PRId64 "..%" PRId64 ", %s", qs_dtype_get(c->dtype)->name,
+                 qs_qscheme_name(c->scheme), c->quant_min, c->quant_max,
+                 c->fused ? "fused" : "plain FakeQuantize");
+    qs_rich_addf(r, QS_PEN(DIM), "   from %s", v->config.from ? v->config.from : "the keys");
+    if (!v->config.ambiguous) return;
+    qs_rich_line(r);
+    qs_rich_addf(r, QS_PEN(MISSING), "         %s", v->config.question);
+}
+
+static void value_text(qs_rich *r, const qs_preview_value *v) {
+    qs_rich_addf(r, QS_PEN(KEY), "%.*s ", QS_FMT(qs_str_leaf(v->leaf)));
+    if (v->there) return qs_rich_addf(r, QS_PEN(DIM), "is there   ");
+    if (v->n == 0) return qs_rich_addf(r, QS_PEN(STRONG), "empty   ");
+    if (v->n == 1) return qs_rich_addf(r, QS_PEN(STRONG), "%.9g   ", v->first[0]);
+    qs_rich_addf(r, QS_PEN(STRONG), "%.6g … %.6g (%" PRIu64 ")   ", v->min, v->max, v->n);
+}
+
+static void values_lines(qs_rich *r, const qs_init_preview *v) {
+    for (size_t i = 0; i < v->values; i++) {
+        if (i % 3 == 0) {
+            qs_rich_line(r);
+            qs_rich_addf(r, QS_PEN(NORMAL), "  ");
+        }
+        value_text(r, &v->value[i]);
+    }
+    for (size_t i = 0; i < v->values; i++) {
+        if (v->value[i].there || !v->value[i].origin || !qs_str_is(v->value[i].leaf, "scale")) continue;
+        qs_rich_line(r);
+        qs_rich_addf(r, QS_PEN(DIM), "  the scale is %s", v->value[i].origin);
+    }
+}
+
+static void weight_lines(qs_rich *r, const qs_init_preview *v) {
+    if (v->weight.n == 0) return;
+    qs_rich_line(r);
+    qs_rich_addf(r, QS_PEN(KEY), "weight   ");
+    qs_rich_addf(r, QS_PEN(NORMAL), "%.*s%s", QS_FMT(v->weight),
+                 v->batchnorm ? " × BatchNorm γ/√(σ²+eps)" : "");
+    qs_buf bars = {0};
+    qs_histogram_text(v->hist, QS_HIST_BINS, HIST_COLUMNS, &bars);
+    qs_rich_line(r);
+    qs_rich_addf(r, QS_PEN(NORMAL), "  %.5g ", v->lo);
+    qs_rich_add(r, QS_PEN(HIST), qs_buf_str(&bars));
+    qs_rich_addf(r, QS_PEN(NORMAL), " %.5g", v->hi);
+    qs_buf_free(&bars);
+    if (!v->has_quality) return;
+    qs_rich_line(r);
+    qs_rich_addf(r, QS_PEN(NORMAL), "  SQNR ");
+    qs_rich_addf(r, QS_PEN(STRONG), "%.1f dB", v->quality.sqnr_db);
+    qs_rich_addf(r, QS_PEN(NORMAL), "   clipped %.2f %%", v->quality.clipped * 100);
+    if (!isnan(v->per_channel_db))
+        qs_rich_addf(r, QS_PEN(DIM), "   (per channel would give %.1f dB)", v->per_channel_db);
+}
+
+static void preview(qs_app *a) {
+    qs_init_state *s = &a->init;
+    qs_init_preview v;
+    qs_err e = QS_ERR_INIT;
+    qs_rich_clear(&s->preview);
+    qs_arena_free(&s->preview_arena);
+    if (s->block.n == 0) {
+        qs_rich_addf(&s->preview, QS_PEN(DIM), "no quantizer is missing here");
+        return;
+    }
+    qs_str block = s->block.v[s->shown];
+    qs_rich_addf(&s->preview, QS_PEN(NORMAL), "%zu of %zu  ", s->shown + 1, s->block.n);
+    qs_rich_add(&s->preview, QS_PEN(STRONG), block);
+    if (s->source == QS_INIT_COPY) {
+        qs_rich_line(&s->preview);
+        qs_rich_addf(&s->preview, QS_PEN(NORMAL), "the values B holds under the same names");
+        return;
+    }
+    if (!qs_session_preview_init(a->s, block, s->source, &s->preview_arena, &v, &e)) {
+        qs_rich_line(&s->preview);
+        qs_rich_addf(&s->preview, QS_PEN(ERROR), "%s", e.msg);
+        return;
+    }
+    config_line(&s->preview, &v);
+    values_lines(&s->preview, &v);
+    weight_lines(&s->preview, &v);
+}
+
+void qs_init_open(qs_app *a) {
+    qs_init_state *s = &a->init;
+    uint32_t node = qs_tree_selected(&a->tree);
+    if (!qs_session_target(a->s)) return qs_app_say(a, "there is no model that says what is missing");
+    if (node == QS_NO_INDEX) return;
+    qs_arena_free(&s->arena);
+    s->block.n = 0;
+    s->scopes = s->chosen = s->field = 0;
+    s->problem[0] = 0;
+    s->can_copy = qs_session_b(a->s) != NULL;
+    s->source = QS_INIT_OBSERVED;
+    if (!find_scopes(a, node)) return qs_app_complain(a, "out of memory");
+    if (s->scopes == 0)
+        return qs_app_say(a, "nothing is missing%s", a->tree.marked ? " among the marked keys" : "");
+    if (!find_blocks(a)) return qs_app_complain(a, "out of memory");
+    preview(a);
+    qs_app_open(a, &qs_view_init);
+}
+
+/* ---- drawing ---- */
+
+static void init_draw(const qs_app *a, qs_grid *g) {
+    static const char *const hints[] = {"Enter", "apply",          "←→",  "choose", "Tab", "next field",
+                                        "↑↓",    "next quantizer", "Esc", "leave",  NULL};
+    const qs_init_state *s = &a->init;
+    int lines = 9, x = 9;
+    char title[300];
+    snprintf(title, sizeof title, "%u %s", s->scope[s->chosen].missing,
+             qs_plural(s->scope[s->chosen].missing, "key", "keys"));
+    qs_pane p = qs_dialog_box(a, g, 100, lines + s->scopes + 7, "initialise", title);
+    qs_drawz(p, 0, 0, QS_PEN(KEY), "source");
+    for (int i = 0; i < SOURCES; i++)
+        if (sources[i].source != QS_INIT_COPY || s->can_copy)
+            x = qs_dialog_choice(p, x, 0, s->source == sources[i].source, s->field == 0, sources[i].name);
+    qs_drawz(p, 0, 1, QS_PEN(KEY), "apply to");
+    for (int i = 0; i < s->scopes; i++)
+        qs_dialog_choice(p, 9, 1 + i, s->chosen == i, s->field == 1, s->scope[i].label);
+    qs_pane view = qs_pane_sub(p, 0, 2 + s->scopes, p.w, p.h - 4 - s->scopes);
+    qs_rich fitted = {0};
+    qs_rich_wrap(&s->preview, g, view.w, 2, &fitted);
+    for (int y = 0; y < view.h && (size_t)y < qs_rich_lines(&fitted); y++)
+        qs_rich_draw(&fitted, (size_t)y, view, 0, y);
+    qs_rich_free(&fitted);
+    if (s->problem[0]) qs_draw_fit(p, 0, p.h - 2, p.w, QS_PEN(ERROR), qs_str_of(s->problem), false);
+    qs_dialog_hints(p, p.h - 1, hints);
+}
+
+/* ---- keys ---- */
+
+typedef QS_VEC(qs_rename_pair) pair_vec;
+
+static bool marked_keys(const qs_app *a, pair_vec *out) {
+    for (uint32_t i = QS_NO_INDEX; qs_app_next_target(a, &i);) {
+        const qs_row *row = qs_compare_row(a->tree.c, i);
+        if (lacks(row) && !qs_push(out, (qs_rename_pair){.from = row->key})) return false;
+    }
+    return true;
+}
+
+static void accept(qs_app *a) {
+    qs_init_state *s = &a->init;
+    int c = s->chosen;
+    pair_vec keys = {0};
+    qs_action act = {.kind = s->source == QS_INIT_COPY ? QS_ACT_COPY : QS_ACT_INIT,
+                     .scope_kind = s->scope[c].key ? QS_SCOPE_KEY : QS_SCOPE_SUBTREE,
+                     .scope = s->scope[c].path,
+                     .source = s->source,
+                     .bn_eps = __builtin_nan("")};
+    bool ok = true;
+    if (s->scope[c].marks) {
+        ok = marked_keys(a, &keys);
+        act.scope_kind = QS_SCOPE_KEYS;
+        act.pairs = keys.v;
+        act.pair_count = keys.n;
+    }
+    if (!ok) qs_app_complain(a, "out of memory");
+    ok = ok && qs_app_do(a, &act, s->source == QS_INIT_COPY ? "copied from B" : "initialised");
+    qs_vec_free(&keys);
+    if (ok) {
+        if (s->scope[c].marks) qs_tree_unmark_all(&a->tree);
+        qs_app_close(a);
+    } else {
+        snprintf(s->problem, sizeof s->problem, "%.290s", a->message.text);
+        a->message.text[0] = 0;
+    }
+}
+
+static void choose(qs_app *a, int step) {
+    qs_init_state *s = &a->init;
+    if (s->field == 0) {
+        int i = 0, n = s->can_copy ? SOURCES : SOURCES - 1;
+        while (sources[i].source != s->source) i++;
+        s->source = sources[(i + n + step) % n].source;
+    } else {
+        s->chosen = (s->chosen + s->scopes + step) % s->scopes;
+        if (!find_blocks(a)) qs_app_complain(a, "out of memory");
+    }
+    preview(a);
+}
+
+static void show_block(qs_app *a, int step) {
+    qs_init_state *s = &a->init;
+    if (s->block.n == 0) return;
+    s->shown = (s->shown + s->block.n + (size_t)(step + (int)s->block.n)) % s->block.n;
+    preview(a);
+}
+
+static bool init_event(qs_app *a, const qs_event *ev) {
+    if (ev->kind != QS_EVENT_KEY) return false;
+    a->init.problem[0] = 0;
+    switch (ev->key) {
+    case QS_KEY_LEFT: return choose(a, -1), true;
+    case ' ':
+    case QS_KEY_RIGHT: return choose(a, 1), true;
+    default: return false;
+    }
+}
+
+static bool init_command(qs_app *a, qs_command c) {
+    switch (c) {
+    case QS_CMD_DIALOG_NEXT:
+    case QS_CMD_DIALOG_PREV: return a->init.field = !a->init.field, true;
+    case QS_CMD_DIALOG_UP: return show_block(a, -1), true;
+    case QS_CMD_DIALOG_DOWN: return show_block(a, 1), true;
+    case QS_CMD_DIALOG_OK: return accept(a), true;
+    default: return false;
+    }
+}
+
+const qs_view qs_view_init = {
+    .name = "init",
+    .context = QS_CTX_DIALOG,
+    .draw = init_draw,
+    .event = init_event,
+    .command = init_command,
+};

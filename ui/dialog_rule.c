@@ -1,0 +1,195 @@
+#include "ui/app_impl.h"
+
+static const char *const kind_names[] = {"prefix", "glob", "regex"};
+static const char *const kind_help[] = {"the text a key begins with is replaced",
+                                        "* within a component, ** across; captures are $1 $2 in order",
+                                        "matches the whole key; $1 or ${name} in the replacement"};
+
+static qs_action rule_of(const qs_rule_state *r) {
+    return (qs_action){.kind = QS_ACT_RULE,
+                       .pattern_kind = r->kind,
+                       .pattern = qs_line_text(&r->pattern),
+                       .replacement = qs_line_text(&r->replacement),
+                       .bn_eps = __builtin_nan("")};
+}
+
+/* While a rule of the plan is edited its own renames are in force: what is previewed would be what is left.
+ */
+static bool previews(const qs_rule_state *r) {
+    return r->replaces == SIZE_MAX && r->pattern.n > 0;
+}
+
+static void preview(qs_app *a) {
+    qs_rule_state *r = &a->rule;
+    qs_err e = QS_ERR_INIT;
+    qs_arena_free(&r->arena);
+    r->shown = r->total = r->collisions = 0;
+    r->problem[0] = 0;
+    if (!previews(r)) return;
+    qs_action rule = rule_of(r);
+    if (!qs_session_preview_rule(a->s, &rule, &r->arena, r->pair, r->collides, QS_CANDIDATES_MAX, &r->total,
+                                 &r->collisions, &e)) {
+        snprintf(r->problem, sizeof r->problem, "%.190s", e.msg);
+        r->total = 0;
+    }
+    r->shown = r->total < QS_CANDIDATES_MAX ? r->total : QS_CANDIDATES_MAX;
+}
+
+static void open_rule(qs_app *a, qs_pattern_kind kind, qs_str pattern, qs_str replacement, size_t replaces) {
+    qs_rule_state *r = &a->rule;
+    r->kind = kind;
+    r->field = 1;
+    r->replaces = replaces;
+    r->pattern.history = r->replacement.history = &a->rules;
+    qs_line_set(&r->pattern, pattern);
+    qs_line_set(&r->replacement, replacement);
+    preview(a);
+    qs_app_open(a, &qs_view_rule);
+}
+
+void qs_rule_open(qs_app *a) {
+    char prefix[QS_LINE_MAX] = "";
+    uint32_t node = qs_tree_selected(&a->tree);
+    if (node == QS_NO_INDEX) return;
+    const qs_tree_node *n = qs_compare_node(a->tree.c, node);
+    qs_str path = n->row == QS_NO_INDEX ? n->path : qs_str_parent(n->path);
+    if (path.n && path.n + 2 < sizeof prefix) snprintf(prefix, sizeof prefix, "%.*s.", QS_FMT(path));
+    open_rule(a, QS_PATTERN_PREFIX, qs_str_of(prefix), qs_str_of(prefix), SIZE_MAX);
+}
+
+void qs_rule_edit(qs_app *a, size_t action) {
+    const qs_action *x = qs_plan_action(qs_session_plan(a->s), action);
+    open_rule(a, x->pattern_kind, x->pattern, x->replacement, action);
+}
+
+/* ---- drawing ---- */
+
+static void draw_pair(const qs_rule_state *r, qs_pane p, int y, size_t i) {
+    int half = (p.w - 6) / 2;
+    qs_pen pen = r->collides[i] ? QS_PEN(ERROR) : QS_PEN(NORMAL);
+    qs_drawz(p, 0, y, r->collides[i] ? QS_PEN(FATAL) : QS_PEN(DIM), r->collides[i] ? "‼" : " ");
+    qs_draw_fit(p, 2, y, half, pen, r->pair[i].from, true);
+    qs_drawz(p, half + 3, y, QS_PEN(RENAMED), "→");
+    qs_draw_fit(p, half + 5, y, p.w - half - 5, pen, r->pair[i].to, true);
+}
+
+static void draw_summary(const qs_rule_state *r, qs_pane p, int y) {
+    if (r->problem[0]) {
+        qs_draw_fit(p, 0, y, p.w, QS_PEN(ERROR), qs_str_of(r->problem), false);
+    } else if (r->replaces != SIZE_MAX) {
+        qs_drawf(p, 0, y, QS_PEN(DIM), "takes the place of action %zu", r->replaces + 1);
+    } else if (r->collisions) {
+        qs_drawf(p, 0, y, QS_PEN(ERROR), " %zu renames, %zu collide: two keys would have one name ", r->total,
+                 r->collisions);
+    } else {
+        int x =
+            qs_drawf(p, 0, y, QS_PEN(STRONG), "%zu %s", r->total, qs_plural(r->total, "rename", "renames"));
+        qs_drawz(p, x, y, QS_PEN(NORMAL), ", 0 collisions");
+    }
+}
+
+static void rule_draw(const qs_app *a, qs_grid *g) {
+    static const char *const hints[] = {"Enter", "apply", "Tab",   "next field", "←→",
+                                        "kind",  "Esc",   "leave", NULL};
+    const qs_rule_state *r = &a->rule;
+    int list = g->h - 14 < 3 ? 3 : g->h - 14 > 16 ? 16 : g->h - 14;
+    qs_pane p =
+        qs_dialog_box(a, g, 110, list + 9, r->replaces == SIZE_MAX ? "rename by rule" : "edit the rule", "");
+    int x = 12;
+    qs_drawz(p, 0, 0, QS_PEN(KEY), "kind");
+    for (int k = 0; k < 3; k++)
+        x = qs_dialog_choice(p, x, 0, (int)r->kind == k, r->field == 0, kind_names[k]);
+    qs_drawz(p, 12, 1, QS_PEN(DIM), kind_help[r->kind]);
+    qs_drawz(p, 0, 2, QS_PEN(KEY), "pattern");
+    qs_line_draw(&r->pattern, p, 12, 2, p.w - 12, r->field == 1);
+    qs_drawz(p, 0, 3, QS_PEN(KEY), "becomes");
+    qs_line_draw(&r->replacement, p, 12, 3, p.w - 12, r->field == 2);
+    draw_summary(r, p, 5);
+    qs_pane lines = qs_pane_sub(p, 0, 6, p.w, p.h - 7);
+    for (size_t i = 0; i < r->shown && (int)i < lines.h; i++) draw_pair(r, lines, (int)i, i);
+    qs_dialog_hints(p, p.h - 1, hints);
+}
+
+/* ---- keys ---- */
+
+static bool rule_event(qs_app *a, const qs_event *ev) {
+    qs_rule_state *r = &a->rule;
+    bool changed = false, used = false;
+    if (r->field == 0 && ev->kind == QS_EVENT_KEY) {
+        int step = ev->key == QS_KEY_RIGHT || ev->key == ' ' ? 1 : ev->key == QS_KEY_LEFT ? 2 : 0;
+        if (step) r->kind = (qs_pattern_kind)(((int)r->kind + step) % 3);
+        changed = used = step != 0;
+    } else if (r->field) {
+        used = qs_line_edit(r->field == 1 ? &r->pattern : &r->replacement, ev, &changed);
+    }
+    if (changed) preview(a);
+    return used;
+}
+
+/* The edited rule goes where the old one was; all or nothing. */
+static bool replace_action(qs_app *a, const qs_action *rule) {
+    qs_rule_state *r = &a->rule;
+    qs_err e = QS_ERR_INIT;
+    qs_tree_remember(&a->tree);
+    if (!qs_session_plan_remove(a->s, r->replaces, &e)) return qs_app_fail(a, &e), false;
+    int steps = 1;
+    bool ok = qs_session_do(a->s, rule, &e);
+    size_t last = qs_plan_count(qs_session_plan(a->s)) - 1;
+    if (ok && ++steps && last != r->replaces) ok = qs_session_plan_move(a->s, last, r->replaces, &e);
+    qs_err quiet = QS_ERR_INIT;
+    while (!ok && steps-- > 0) qs_session_undo(a->s, &quiet);
+    if (!ok) qs_app_fail(a, &e);
+    qs_app_refresh(a);
+    if (ok) qs_app_say(a, "the rule is replaced; u undoes step by step");
+    return ok;
+}
+
+static void accept(qs_app *a) {
+    qs_rule_state *r = &a->rule;
+    qs_action rule = rule_of(r);
+    if (r->problem[0]) return;
+    if (r->pattern.n == 0) {
+        snprintf(r->problem, sizeof r->problem, "give a pattern");
+        return;
+    }
+    if (previews(r) && r->total == 0) {
+        snprintf(r->problem, sizeof r->problem, "no key of A changes its name by this");
+        return;
+    }
+    qs_history_add(&a->rules, rule.pattern);
+    qs_history_add(&a->rules, rule.replacement);
+    if (r->replaces == SIZE_MAX ? qs_app_do(a, &rule, "renamed") : replace_action(a, &rule)) {
+        qs_app_close(a);
+        return;
+    }
+    snprintf(r->problem, sizeof r->problem, "%.190s", a->message.text);
+    a->message.text[0] = 0;
+}
+
+static bool rule_command(qs_app *a, qs_command c) {
+    qs_rule_state *r = &a->rule;
+    switch (c) {
+    case QS_CMD_DIALOG_NEXT: return r->field = (r->field + 1) % 3, true;
+    case QS_CMD_DIALOG_PREV: return r->field = (r->field + 2) % 3, true;
+    case QS_CMD_DIALOG_OK: return accept(a), true;
+    default: return false;
+    }
+}
+
+static void rule_close(qs_app *a) {
+    qs_arena_free(&a->rule.arena);
+}
+
+static void rule_layout(qs_app *a) {
+    if (a->rule.pattern.n && a->rule.shown) preview(a); /* the pairs borrow names from the session */
+}
+
+const qs_view qs_view_rule = {
+    .name = "rule",
+    .context = QS_CTX_DIALOG,
+    .draw = rule_draw,
+    .layout = rule_layout,
+    .event = rule_event,
+    .command = rule_command,
+    .close = rule_close,
+};

@@ -1,0 +1,124 @@
+#include "ui/ui.h"
+
+#include "ui/app.h"
+#include "ui/script.h"
+
+#include <langinfo.h>
+#include <unistd.h>
+
+/* A pause of the keyboard this long is time for what is nice to have. */
+enum { IDLE_MS = 30 };
+
+typedef struct loop {
+    qs_app *app;
+    qs_grid grid;
+    qs_term *term; /* NULL: the screen is only printed at the end */
+    qs_script script;
+    int w, h;
+} loop;
+
+static bool draw(loop *l, qs_err *e) {
+    if (!qs_grid_resize(&l->grid, l->w, l->h)) return qs_nomem(e);
+    qs_app_render(l->app, &l->grid);
+    if (l->term) qs_term_show(l->term, &l->grid);
+    return true;
+}
+
+static bool on_progress(void *ctx, const qs_app *app, bool quiet) {
+    loop *l = ctx;
+    (void)app;
+    qs_err e = QS_ERR_INIT;
+    if (!l->term) return true;
+    if (quiet) return !qs_term_pending(l->term);
+    return draw(l, &e) && !qs_term_cancelled(l->term);
+}
+
+/* What the terminal is asked to do between two events. */
+static void react(loop *l, unsigned reaction) {
+    if (!l->term) return;
+    if (reaction & QS_APP_SUSPEND) qs_term_suspend(l->term);
+    if (reaction & QS_APP_REDRAW) qs_term_redraw(l->term);
+}
+
+static bool update(loop *l, const qs_event *ev, unsigned *reaction) {
+    if (ev->kind == QS_EVENT_RESIZE) {
+        l->w = ev->x;
+        l->h = ev->y;
+    }
+    *reaction = qs_app_update(l->app, ev);
+    return !(*reaction & QS_APP_QUIT);
+}
+
+/* Scripted keys wait for idle work, so that what they show does not depend on the machine. *left: they quit.
+ */
+static bool run_script(loop *l, bool *left, qs_err *e) {
+    qs_event ev, idle = {.kind = QS_EVENT_IDLE};
+    unsigned reaction;
+    *left = false;
+    for (;;) {
+        if (!qs_script_next(&l->script, &ev, e)) return false;
+        if (ev.kind == QS_EVENT_NONE) return true;
+        if (!update(l, &ev, &reaction)) return *left = true;
+        if ((reaction & QS_APP_IDLE) && !update(l, &idle, &reaction)) return *left = true;
+    }
+}
+
+static bool run_keyboard(loop *l, qs_err *e) {
+    qs_event ev;
+    unsigned reaction = QS_APP_IDLE;
+    for (;;) {
+        if (!draw(l, e)) return false;
+        qs_term_wait(l->term, reaction & QS_APP_IDLE ? IDLE_MS : -1, &ev);
+        if (!update(l, &ev, &reaction)) return true;
+        react(l, reaction);
+    }
+}
+
+static void print_screen(const loop *l, const qs_ui_options *opt) {
+    qs_buf text = {0};
+    qs_grid_dump(&l->grid, opt->paints, &text);
+    fwrite(text.p, 1, text.n, opt->dump);
+    qs_buf_free(&text);
+}
+
+static bool run(loop *l, const qs_ui_options *opt, qs_err *e) {
+    bool left = false;
+    unsigned reaction;
+    qs_event size = {.kind = QS_EVENT_RESIZE, .x = l->w, .y = l->h};
+    update(l, &size, &reaction);
+    if (opt->keys) {
+        l->script = qs_script_of(qs_str_of(opt->keys));
+        if (!run_script(l, &left, e)) return false;
+    }
+    if (!opt->dump) return left || run_keyboard(l, e);
+    if (!draw(l, e)) return false;
+    print_screen(l, opt);
+    return true;
+}
+
+bool qs_ui_run(qs_session *s, const qs_ui_options *opt, qs_err *e) {
+    loop l = {.w = opt->width, .h = opt->height};
+    bool utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0, ok = false;
+    qs_app_options app = {
+        .ascii = opt->ascii || !utf8, .out_path = opt->out_path, .progress = on_progress, .progress_ctx = &l};
+    qs_term_options term = {.color = opt->color, .mouse = opt->mouse};
+    if (!opt->dump && (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)))
+        return qs_fail(e, QS_E_USAGE,
+                       "the explorer needs a terminal; `qatscope check` and `qatscope fix` do not");
+    l.grid.ascii = app.ascii;
+    l.app = qs_app_new(s, &app);
+    if (!l.app) {
+        qs_nomem(e);
+        goto done;
+    }
+    if (!opt->dump) {
+        if (!qs_term_open(&term, &l.term, e)) goto done;
+        qs_term_size(l.term, &l.w, &l.h);
+    }
+    ok = run(&l, opt, e);
+done:
+    qs_term_close(l.term);
+    qs_app_free(l.app);
+    qs_grid_free(&l.grid);
+    return ok;
+}

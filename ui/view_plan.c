@@ -1,0 +1,118 @@
+#include "ui/app_impl.h"
+
+static void plan_layout(qs_app *a) {
+    qs_list_resize(&a->plan_list, qs_plan_count(qs_session_plan(a->s)), a->h > 6 ? (size_t)a->h - 6 : 1);
+}
+
+void qs_plan_open(qs_app *a) {
+    size_t n = qs_plan_count(qs_session_plan(a->s));
+    a->plan_list = (qs_list){0};
+    qs_app_open(a, &qs_view_plan);
+    if (n) qs_list_goto(&a->plan_list, n - 1);
+}
+
+static void draw_action(const qs_app *a, qs_pane p, int y, size_t i) {
+    const qs_resolution *r = qs_session_resolution(a->s);
+    char what[600], keys[40];
+    uint32_t n = qs_resolution_touched(r, i);
+    qs_action_describe(qs_plan_action(qs_session_plan(a->s), i), what, sizeof what);
+    snprintf(keys, sizeof keys, "%u %s", n, qs_plural(n, "key", "keys"));
+    int end = qs_draw_right(p, p.w - 1, y, n ? QS_PEN(NORMAL) : QS_PEN(MISSING), qs_str_of(keys));
+    int x = qs_drawf(p, 0, y, QS_PEN(DIM), "%3zu  ", i + 1);
+    qs_draw_fit(p, x, y, end - 2 - x, QS_PEN(NORMAL), qs_str_of(what), false);
+    if (i == a->plan_list.cursor) qs_pane_select(p, y);
+}
+
+static uint64_t keys_in_all(const qs_app *a) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < qs_plan_count(qs_session_plan(a->s)); i++)
+        sum += qs_resolution_touched(qs_session_resolution(a->s), i);
+    return sum;
+}
+
+static void plan_draw(const qs_app *a, qs_grid *g) {
+    static const char *const hints[] = {"d", "remove",       "K J", "move",           "e", "edit",
+                                        "s", "save as JSON", "y",   "show as Python", "u", "undo",
+                                        "w", "save",         "q",   "back",           NULL};
+    size_t n = qs_plan_count(qs_session_plan(a->s)), i;
+    uint64_t keys = keys_in_all(a);
+    char note[100];
+    snprintf(note, sizeof note, "%zu %s, %llu %s", n, qs_plural(n, "action", "actions"),
+             (unsigned long long)keys, qs_plural(keys, "key", "keys"));
+    qs_pane p = qs_dialog_box(a, g, g->w - 4, g->h - 2, "plan", note);
+    for (int y = 0; y < p.h - 2 && qs_list_at(&a->plan_list, y, &i); y++) draw_action(a, p, y, i);
+    if (n == 0)
+        qs_drawz(p, 0, 0, QS_PEN(DIM), "the plan is empty: m i c d F in the tree add to it, O loads one");
+    qs_dialog_hints(p, p.h - 1, hints);
+}
+
+static void after_edit(qs_app *a, bool ok, const qs_err *e, const char *done) {
+    if (!ok) return qs_app_fail(a, e);
+    qs_app_refresh(a);
+    qs_app_say(a, "%s; u undoes", done);
+}
+
+static void remove_action(qs_app *a) {
+    qs_err e = QS_ERR_INIT;
+    qs_tree_remember(&a->tree);
+    after_edit(a, qs_session_plan_remove(a->s, a->plan_list.cursor, &e), &e, "the action is out");
+}
+
+static void move_action(qs_app *a, int by) {
+    qs_err e = QS_ERR_INIT;
+    size_t from = a->plan_list.cursor, n = a->plan_list.count;
+    if (by < 0 ? from == 0 : from + 1 >= n) return;
+    size_t to = by < 0 ? from - 1 : from + 1;
+    qs_tree_remember(&a->tree);
+    bool ok = qs_session_plan_move(a->s, from, to, &e);
+    after_edit(a, ok, &e, "moved");
+    if (ok) qs_list_goto(&a->plan_list, to);
+}
+
+static void edit_action(qs_app *a) {
+    const qs_action *x = qs_plan_action(qs_session_plan(a->s), a->plan_list.cursor);
+    if (x->kind == QS_ACT_RULE)
+        qs_rule_edit(a, a->plan_list.cursor);
+    else
+        qs_app_say(a, "only rules can be edited: remove it with d, and do it again in the tree");
+}
+
+static bool plan_command(qs_app *a, qs_command c) {
+    if (qs_list_command(&a->plan_list, c)) return true;
+    bool any = a->plan_list.count > 0;
+    switch (c) {
+    case QS_CMD_PLAN_REMOVE:
+        if (any) remove_action(a);
+        return true;
+    case QS_CMD_PLAN_UP: return move_action(a, -1), true;
+    case QS_CMD_PLAN_DOWN: return move_action(a, 1), true;
+    case QS_CMD_PLAN_EDIT:
+        if (any) edit_action(a);
+        return true;
+    case QS_CMD_PLAN_PYTHON: return qs_python_open(a), true;
+    case QS_CMD_SAVE_PLAN: return qs_save_plan_open(a), true;
+    case QS_CMD_LOAD_PLAN: return qs_load_plan_open(a), true;
+    default: return false;
+    }
+}
+
+static bool plan_event(qs_app *a, const qs_event *ev) {
+    size_t i;
+    if (ev->kind != QS_EVENT_MOUSE) return false;
+    if (ev->mouse == QS_MOUSE_WHEEL_UP)
+        qs_list_scroll(&a->plan_list, -3);
+    else if (ev->mouse == QS_MOUSE_WHEEL_DOWN)
+        qs_list_scroll(&a->plan_list, 3);
+    else if (qs_list_at(&a->plan_list, ev->y - 1, &i))
+        qs_list_goto(&a->plan_list, i);
+    return true;
+}
+
+const qs_view qs_view_plan = {
+    .name = "plan",
+    .context = QS_CTX_PLAN,
+    .draw = plan_draw,
+    .layout = plan_layout,
+    .event = plan_event,
+    .command = plan_command,
+};
