@@ -69,6 +69,28 @@ static bool ends_with_any(qs_str s, const char *a, const char *b) {
     return qs_str_ends(s, qs_str_of(a)) || (b && qs_str_ends(s, qs_str_of(b)));
 }
 
+/* How many scales a populated quantizer has: in the target, or in B. 0 unknown. */
+static int64_t known_channels(const qs_init_context *x, qs_str block) {
+    const qs_expected *scale = qs_block_entry(x, block, "scale");
+    if (!scale) return 0;
+    if (holds_many(scale)) return scale->shape.dim[0];
+    uint32_t i = x->sibling ? qs_checkpoint_find(x->sibling, scale->key) : UINT32_MAX;
+    const qs_tensor *t =
+        i == UINT32_MAX ? NULL : qs_entry_tensor(x->sibling, qs_checkpoint_entry(x->sibling, i));
+    return t && t->shape.ndim == 1 && t->shape.dim[0] > 1 ? t->shape.dim[0] : 0;
+}
+
+/* Axis 0, every observer's default, unless only others have as many channels as there are scales. */
+static int64_t axis_by_shape(const qs_init_context *x, const qs_block *b, bool *unsure) {
+    const qs_expected *w = qs_block_entry(x, b->owner, "weight");
+    int64_t n = known_channels(x, b->name), found = 0, matches = 0;
+    if (!n || !w || !w->shape_known || w->shape.ndim == 0 || w->shape.dim[0] == n) return 0;
+    for (uint32_t d = 1; d < w->shape.ndim; d++)
+        if (w->shape.dim[d] == n && matches++ == 0) found = d;
+    *unsure = matches > 1;
+    return found;
+}
+
 void qs_block_describe(const qs_init_context *x, qs_str block, qs_block *out) {
     *out = (qs_block){.name = block, .owner = qs_str_parent(block), .ch_axis = -1};
     out->module = find_module(x, block);
@@ -88,7 +110,7 @@ void qs_block_describe(const qs_init_context *x, qs_str block, qs_block *out) {
     if (!out->per_channel) return;
     int64_t axis = out->module ? out->module->attrs.ch_axis : QS_ATTR_ABSENT;
     if (axis == QS_ATTR_ABSENT && out->observer) axis = out->observer->attrs.ch_axis;
-    out->ch_axis = axis == QS_ATTR_ABSENT ? 0 : axis;
+    out->ch_axis = axis == QS_ATTR_ABSENT ? axis_by_shape(x, out, &out->axis_unsure) : axis;
 }
 
 int qs_target_torch(const qs_init_context *x, const qs_block *b) {
@@ -109,10 +131,22 @@ static bool has_transposed_weight(const qs_init_context *x, const qs_block *b) {
     return owner && qs_str_find(owner->class_name, QS_STR("ConvTranspose")) != SIZE_MAX;
 }
 
-static float eps_of(const qs_block *b) {
+bool qs_sibling_constant(const qs_init_context *x, qs_str key, double *out) {
+    if (!x->sibling) return false;
+    uint32_t i = qs_checkpoint_find(x->sibling, key);
+    const qs_tensor *t =
+        i == UINT32_MAX ? NULL : qs_entry_tensor(x->sibling, qs_checkpoint_entry(x->sibling, i));
+    qs_err unused = QS_ERR_INIT;
+    return t && t->kind == QS_TENSOR_DENSE && qs_shape_numel(t->shape) == 1 &&
+           qs_tensor_read_doubles(x->sibling, t, 0, 1, out, &unused);
+}
+
+double qs_block_eps(const qs_init_context *x, const qs_block *b) {
     double eps = b->observer ? b->observer->attrs.eps : NAN;
     if (!(eps > 0) && b->module) eps = b->module->attrs.eps;
-    return eps > 0 ? (float)eps : 0x1p-23f;
+    const qs_expected *own = qs_block_entry(x, b->name, "activation_post_process.eps");
+    if (!(eps > 0) && own && !qs_sibling_constant(x, own->key, &eps)) eps = NAN;
+    return eps > 0 ? eps : 0x1p-23; /* torch.finfo(torch.float32).eps */
 }
 
 /* What every source has in common: everything the keys and classes say, and the default of the rest. */
@@ -125,7 +159,7 @@ static qs_qconfig base_config(const qs_init_context *x, const qs_block *b) {
     c.fused = b->fused;
     c.learnable = b->learnable;
     c.ch_axis = b->ch_axis;
-    c.eps = eps_of(b);
+    c.eps = (float)qs_block_eps(x, b);
     c.torch_minor = qs_target_torch(x, b);
     c.custom_range = c.torch_minor == 0 || c.torch_minor >= 110;
     if (scale && (scale->dtype == QS_FLOAT16 || scale->dtype == QS_BFLOAT16)) c.float_dtype = scale->dtype;
@@ -198,6 +232,8 @@ static bool hypothesis(const qs_qconfig *base, int h, qs_qconfig *out) {
     if (variant == 2 && (out->dtype != QS_QUINT8 || base->fused || grids[grid].hi != 255)) return false;
     if (base->scheme == QS_PER_CHANNEL_AFFINE_FLOAT_QPARAMS) return variant == 1;
     bool affine = variant == 1;
+    /* a learnable symmetric zero point is 0 for either dtype, so the two cannot and need not be told apart */
+    if (base->learnable && !affine && out->dtype == QS_QUINT8) return false;
     if (qs_qscheme_per_channel(base->scheme))
         out->scheme = affine ? QS_PER_CHANNEL_AFFINE : QS_PER_CHANNEL_SYMMETRIC;
     else
@@ -241,43 +277,51 @@ static int surviving(const qs_qconfig *base, const qs_evidence *ev, size_t n, qs
     return count;
 }
 
-static bool adopt(const qs_evidence_list *list, const qs_qconfig *base, size_t n, qs_block_config *out) {
-    qs_qconfig found;
-    int count = n ? surviving(base, list->v, n, &found) : 0;
-    if (!count) return false;
-    found.torch_minor = base->torch_minor;
-    out->cfg = found;
-    out->from = list->v[0].where;
-    if (count > 1)
-        ask(out, "several ranges and schemes explain the populated quantizers: the first one was taken");
-    return true;
+/* The evidence of all blocks: kept in the cache if there is one, else in `local`. */
+static const qs_evidence_list *all_evidence(const qs_init_context *x, qs_init_cache *cache,
+                                            qs_evidence_list *local, qs_arena *arena, qs_err *e) {
+    enum { MOST = 16 };
+    qs_str any = {NULL, 0};
+    if (!cache) return qs_evidence_collect(x, any, MOST, arena, local, e) ? local : NULL;
+    if (!cache->collected && !qs_evidence_collect(x, any, MOST, &cache->arena, &cache->evidence, e))
+        return NULL;
+    cache->collected = true;
+    return &cache->evidence;
+}
+
+/* The block's own numbers rule; where they leave a choice, the others' narrow it down, if they can. */
+static int narrow_down(const qs_qconfig *base, qs_evidence_list *own, const qs_evidence_list *all,
+                       qs_qconfig *out, bool *ok) {
+    int count = own->n ? surviving(base, own->v, own->n, out) : 0;
+    if (count == 1) return 1;
+    if (count == 0) return all->n ? surviving(base, all->v, all->n, out) : 0;
+    qs_qconfig both;
+    for (size_t i = 0; i < all->n && *ok; i++) *ok = qs_push(own, all->v[i]);
+    int together = *ok ? surviving(base, own->v, own->n, &both) : 0;
+    if (together) *out = both;
+    return together ? together : count;
 }
 
 static bool from_evidence(const qs_init_context *x, const qs_block *b, qs_init_cache *cache,
-                          qs_block_config *out, bool *found, qs_err *e) {
+                          qs_block_config *out, qs_err *e) {
     qs_arena arena = {0};
-    qs_evidence_list own = {0}, others = {0};
-    qs_qconfig base = out->cfg;
-    base.torch_minor = 0; /* a saved range tells what was computed with, whatever it was built from */
+    qs_evidence_list own = {0}, local = {0};
+    qs_qconfig base = out->cfg, found;
+    base.torch_minor =
+        0; /* a saved scale tells the range it was computed with, whatever that was made from */
     bool ok = qs_evidence_collect(x, b->name, 1, &arena, &own, e);
-    *found = ok && own.n && qs_str_eq(own.v[0].block, b->name) && adopt(&own, &base, 1, out);
-    if (ok && !*found && cache) {
-        if (!cache->collected)
-            ok = qs_evidence_collect(x, (qs_str){NULL, 0}, 16, &cache->arena, &cache->evidence, e);
-        cache->collected = ok;
-        *found = ok && adopt(&cache->evidence, &base, cache->evidence.n, out);
-    } else if (ok && !*found) {
-        ok = qs_evidence_collect(x, (qs_str){NULL, 0}, 16, &arena, &others, e);
-        *found = ok && adopt(&others, &base, others.n, out);
-    }
-    if (*found) {
-        out->cfg.torch_minor = 0;
-        if (b->float_zero_point) out->cfg.scheme = QS_PER_CHANNEL_AFFINE_FLOAT_QPARAMS;
+    const qs_evidence_list *all = ok ? all_evidence(x, cache, &local, &arena, e) : NULL;
+    int count = all ? narrow_down(&base, &own, all, &found, &ok) : 0;
+    if (count) {
+        out->cfg = found;
+        out->from = own.n ? own.v[0].where : all->v[0].where;
+        if (count > 1)
+            ask(out, "several ranges and schemes explain the populated quantizers: the first one was taken");
     }
     qs_vec_free(&own);
-    qs_vec_free(&others);
+    qs_vec_free(&local);
     qs_arena_free(&arena);
-    return ok;
+    return all && (ok || qs_nomem(e));
 }
 
 /* ---- together ---- */
@@ -292,18 +336,19 @@ static void ask_about_bn(const qs_init_context *x, const qs_block *b, qs_block_c
 bool qs_block_config_cached(const qs_init_context *x, qs_str block, qs_init_cache *cache,
                             qs_block_config *out, qs_err *e) {
     qs_block b;
-    bool found = false;
     qs_block_describe(x, block, &b);
     if (!b.module && !qs_block_entry(x, block, "scale") && !range_entry(x, block))
         return qs_fail(e, QS_E_REFUSED, "%.*s: the target has no such quantizer", QS_FMT(block));
     *out = (qs_block_config){.cfg = base_config(x, &b)};
-    if (!from_manifest(x, &b, out) && !from_evidence(x, &b, cache, out, &found, e)) return false;
+    if (!from_manifest(x, &b, out) && !from_evidence(x, &b, cache, out, e)) return false;
     if (!out->from) {
         out->from = "the keys (dtype and shape)";
         ask(out, b.float_zero_point
                      ? "quint8 in 0..255 assumed: nothing here says the range of this quantizer"
                      : "qint8, symmetric, -128..127 assumed: nothing here says so; a manifest would");
     }
+    if (b.axis_unsure)
+        ask(out, "several axes have as many channels as there are scales: the first was taken");
     ask_about_bn(x, &b, out);
     return true;
 }

@@ -92,20 +92,9 @@ static qs_str class_leaf(const qs_manifest *m, qs_str module) {
     return i == QS_MODULE_NONE ? (qs_str){NULL, 0} : qs_str_leaf(qs_manifest_module(m, i)->class_name);
 }
 
-/* A scalar B holds under this key: the constants of a configuration are the same there. */
-static bool sibling_constant(const qs_init_context *x, qs_str key, double *out) {
-    if (!x->sibling) return false;
-    uint32_t i = qs_checkpoint_find(x->sibling, key);
-    const qs_tensor *t =
-        i == UINT32_MAX ? NULL : qs_entry_tensor(x->sibling, qs_checkpoint_entry(x->sibling, i));
-    qs_err unused = QS_ERR_INIT;
-    return t && t->kind == QS_TENSOR_DENSE && qs_shape_numel(t->shape) == 1 &&
-           qs_tensor_read_doubles(x->sibling, t, 0, 1, out, &unused);
-}
-
 static bool fixed_value(const qs_init_context *x, qs_str key, init_key *k) {
     bool is_scale = qs_str_is(k->leaf, "scale");
-    if (sibling_constant(x, key, &k->value)) return true;
+    if (qs_sibling_constant(x, key, &k->value)) return true;
     qs_str owner = class_leaf(x->target, k->q.owner);
     for (size_t i = 0; i < sizeof fixed_ranges / sizeof *fixed_ranges; i++)
         if (qs_str_is(owner, fixed_ranges[i].class_name)) {
@@ -117,19 +106,11 @@ static bool fixed_value(const qs_init_context *x, qs_str key, init_key *k) {
     return false;
 }
 
-static void eps_value(const qs_init_context *x, qs_str key, init_key *k) {
-    const qs_module *m = k->block.observer ? k->block.observer : k->block.module;
-    double eps = m ? m->attrs.eps : NAN;
-    if (!(eps > 0) && k->block.module) eps = k->block.module->attrs.eps;
-    if (!(eps > 0) && !sibling_constant(x, key, &eps)) eps = 0x1p-23; /* torch.finfo(torch.float32).eps */
-    k->value = eps > 0 ? eps : 0x1p-23;
-}
-
 static void fakequant_key(const qs_init_context *x, qs_str key, init_key *k) {
     k->kind = INIT_FAKEQUANT;
     qs_block_describe(x, k->q.block, &k->block);
     if (qs_str_is(k->leaf, "eps")) {
-        eps_value(x, key, k);
+        k->value = qs_block_eps(x, &k->block);
         return;
     }
     if (k->block.fixed && (qs_str_is(k->leaf, "scale") || qs_str_is(k->leaf, "zero_point"))) {

@@ -14,12 +14,17 @@ typedef struct qs_block {
     qs_str class_name;         /* of module, "" unknown */
     bool per_channel, fused, learnable, fixed, histogram;
     bool float_zero_point; /* per_channel_affine_float_qparams */
-    int64_t ch_axis;       /* 0 unless the target says otherwise; -1 per tensor */
+    bool axis_unsure;
+    int64_t ch_axis; /* 0 unless the target says otherwise; -1 per tensor */
 } qs_block;
 void qs_block_describe(const qs_init_context *x, qs_str block, qs_block *out);
 /* Entry `block` + "." + `leaf` of the target, or NULL. */
 const qs_expected *qs_block_entry(const qs_init_context *x, qs_str block, const char *leaf);
 
+/* A scalar B holds under this key: the constants of a configuration are the same there. */
+bool qs_sibling_constant(const qs_init_context *x, qs_str key, double *out);
+/* eps of the block's observer: the target's, else B's, else torch's default. */
+double qs_block_eps(const qs_init_context *x, const qs_block *b);
 /* 107 for "1.7.0a0"; from the dtype of zero points when the target does not name its torch; 0 = newest. */
 int qs_target_torch(const qs_init_context *x, const qs_block *b);
 
