@@ -18,31 +18,6 @@ static void version_text(int minor, char out[16]) {
     snprintf(out, 16, "%d.%d", minor / 100, minor % 100);
 }
 
-static void add_names(qs_buf *b, const qs_verdict *v, qs_finding_kind kind) {
-    bool first = true;
-    for (size_t i = 0; i < qs_verdict_count(v); i++) {
-        const qs_finding *f = qs_verdict_finding(v, i);
-        for (uint32_t k = 0; f->kind == kind && k < f->repeats; k++) {
-            qs_buf_addf(b, "%s'%.*s'", first ? "" : ", ", QS_FMT(f->key));
-            first = false;
-        }
-    }
-}
-
-/* What load_state_dict returns when it does not raise. */
-static void add_result(qs_buf *b, const qs_verdict *v) {
-    qs_buf missing = {0}, unexpected = {0};
-    add_names(&missing, v, QS_FIND_MISSING);
-    add_names(&unexpected, v, QS_FIND_UNEXPECTED);
-    if (missing.n || unexpected.n)
-        qs_buf_addf(b, "_IncompatibleKeys(missing_keys=[%s], unexpected_keys=[%s])",
-                    missing.p ? missing.p : "", unexpected.p ? unexpected.p : "");
-    else
-        qs_buf_addz(b, "<All keys matched successfully>");
-    qs_buf_free(&missing);
-    qs_buf_free(&unexpected);
-}
-
 /* Names come from files: control bytes are shown, but torch's newlines and tabs stay. */
 static void print_message(const qs_buf *b) {
     qs_str rest = qs_buf_str(b);
@@ -117,9 +92,7 @@ static bool open_target(const check_args *a, const qs_open_options *open, qs_man
 
 static bool print_verdict(const check_args *a, const qs_verdict *v, qs_err *e) {
     qs_buf message = {0};
-    bool ok = qs_verdict_message(v, &message);
-    if (ok && qs_verdict_loads(v)) add_result(&message, v);
-    ok = ok && !message.failed;
+    bool ok = qs_verdict_message(v, &message) && qs_verdict_result(v, &message);
     if (ok && a->common.json)
         print_json(v, &message, !a->no_strict);
     else if (ok)

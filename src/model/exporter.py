@@ -15,7 +15,9 @@ import torch
 
 
 def class_path(cls):
-    return "%s.%s" % (cls.__module__, cls.__qualname__)
+    path = "%s.%s" % (cls.__module__, cls.__qualname__)
+    # torch's messages use __name__, which some classes change
+    return path if path.endswith("." + cls.__name__) else "%s.%s" % (cls.__module__, cls.__name__)
 
 
 def loader(cls):

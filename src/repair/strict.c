@@ -197,7 +197,7 @@ static bool note_cast(strict_run *r, const qs_expected *x, const strict_value *v
 static bool load_tensor(strict_run *r, const qs_expected *x, const strict_value *v, qs_shape to) {
     qs_shape from = v->shape;
     if (!x->shape_known || !v->shape_known) return note_cast(r, x, v);
-    if (to.ndim == 0 && from.ndim == 1) {
+    if (to.ndim == 0 && from.ndim == 1 && (r->torch < TORCH_ONE_TO_SCALAR || from.dim[0] == 1)) {
         /* Up to 0.3 there were no 0-d tensors, so the first element is taken, however many there are. */
         if (from.dim[0] == 0)
             return qs_strict_raise(r, x->key, "IndexError",
@@ -218,6 +218,13 @@ static bool load_tensor(strict_run *r, const qs_expected *x, const strict_value 
 static bool load_one(strict_run *r, uint32_t entry, bool strict) {
     const qs_expected *x = qs_manifest_entry(r->m, entry);
     strict_value v = qs_strict_get(r, x->key);
+    qs_shape to = x->shape;
+    for (int i = 0; i < r->resized_count; i++) {
+        if (r->resized[i].entry != entry) continue;
+        if (r->resized[i].none) return qs_push(&r->v->unexpected, x->key) || qs_nomem(r->err);
+        if (r->resized[i].replaced) return true;
+        to = r->resized[i].shape;
+    }
     if (!v.there) return !strict || qs_strict_missing(r, x->key);
     if (v.injected && r->src->find(r->src->ctx, x->key) == UINT32_MAX &&
         !qs_strict_advise(
@@ -231,9 +238,7 @@ static bool load_one(strict_run *r, uint32_t entry, bool strict) {
     if (v.python_type)
         return add_error(r,
                          (strict_error){QS_FIND_COPY, x->key, v.shape, x->shape, v.python_type, true, false});
-    for (int i = 0; i < r->resized_count; i++)
-        if (r->resized[i].entry == entry) return load_tensor(r, x, &v, r->resized[i].shape);
-    return load_tensor(r, x, &v, x->shape);
+    return load_tensor(r, x, &v, to);
 }
 
 static bool load_extra_state(strict_run *r, bool strict) {

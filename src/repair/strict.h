@@ -59,4 +59,8 @@ const qs_finding *qs_verdict_finding(const qs_verdict *v, size_t i);
 /* Text of the exception torch raises, without "RuntimeError: ", character for character; "" if it loads. */
 bool qs_verdict_message(const qs_verdict *v, qs_buf *out);
 
+/* What load_state_dict returns, as Python prints it: "<All keys matched successfully>" or, with strict=False,
+ * the lists of names. Nothing is added if it raises. */
+bool qs_verdict_result(const qs_verdict *v, qs_buf *out);
+
 #endif

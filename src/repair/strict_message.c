@@ -83,3 +83,49 @@ bool qs_verdict_message(const qs_verdict *v, qs_buf *out) {
     for (size_t i = 0; i < v->errors.n; i++) add_error(out, &v->errors.v[i]);
     return !out->failed;
 }
+
+/* repr() of a str: single quotes unless only those occur inside. */
+void qs_strict_add_repr(qs_buf *b, qs_str s) {
+    bool single = memchr(s.p ? s.p : "", '\'', s.n), twofold = memchr(s.p ? s.p : "", '"', s.n);
+    char quote = single && !twofold ? '"' : '\'';
+    qs_buf_addc(b, quote);
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c == (unsigned char)quote || c == '\\')
+            qs_buf_addf(b, "\\%c", c);
+        else if (c == '\n')
+            qs_buf_addz(b, "\\n");
+        else if (c == '\r')
+            qs_buf_addz(b, "\\r");
+        else if (c == '\t')
+            qs_buf_addz(b, "\\t");
+        else if (c < 0x20 || c == 0x7f)
+            qs_buf_addf(b, "\\x%02x", c);
+        else
+            qs_buf_addc(b, (char)c);
+    }
+    qs_buf_addc(b, quote);
+}
+
+static void add_list(qs_buf *b, const qs_str *keys, size_t n) {
+    qs_buf_addc(b, '[');
+    for (size_t i = 0; i < n; i++) {
+        if (i) qs_buf_addz(b, ", ");
+        qs_strict_add_repr(b, keys[i]);
+    }
+    qs_buf_addc(b, ']');
+}
+
+bool qs_verdict_result(const qs_verdict *v, qs_buf *out) {
+    if (!qs_verdict_loads(v)) return true;
+    if (v->missing.n == 0 && v->unexpected.n == 0) {
+        qs_buf_addz(out, "<All keys matched successfully>");
+        return !out->failed;
+    }
+    qs_buf_addz(out, "_IncompatibleKeys(missing_keys=");
+    add_list(out, v->missing.v, v->missing.n);
+    qs_buf_addz(out, ", unexpected_keys=");
+    add_list(out, v->unexpected.v, v->unexpected.n);
+    qs_buf_addc(out, ')');
+    return !out->failed;
+}

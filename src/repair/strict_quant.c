@@ -85,26 +85,47 @@ static bool load_instancenorm(strict_run *r) {
     return qs_strict_base(r, true);
 }
 
-/* self.LEAF takes the shape of state_dict[from]; a value without a shape ends the load. */
-static bool take_shape(strict_run *r, const char *leaf, qs_str from, bool replaced) {
+static bool note_resized(strict_run *r, qs_str key, qs_shape from, qs_shape to) {
+    char had[64], has[64];
+    qs_shape_text(from, "x", had, sizeof had);
+    qs_shape_text(to, "x", has, sizeof has);
+    return qs_strict_advise(r, QS_FIND_RESIZED, key, "the model's %s becomes %s", had, has);
+}
+
+static bool has_no_shape(strict_run *r, qs_str key, const char *type) {
+    return qs_strict_raise(r, key, "AttributeError", "'%s' object has no attribute 'shape'", type);
+}
+
+/* setattr(self, LEAF, state_dict[key]): the buffer becomes what the checkpoint has. */
+static bool replace(strict_run *r, const char *leaf, qs_str key) {
+    strict_value v = qs_strict_get(r, key);
+    uint32_t entry = own_entry(r, leaf);
+    bool none = v.python_type && !strcmp(v.python_type, "NoneType");
+    if (v.python_type && !none)
+        return qs_strict_raise(
+            r, key, "TypeError", "cannot assign '%s' as buffer '%s' (%storch.Tensor or None expected)",
+            v.python_type, leaf, r->torch >= TORCH_BUFFER_CLASS ? "torch.nn.Buffer, " : "");
+    if (entry == UINT32_MAX) return true;
+    const qs_expected *x = qs_manifest_entry(r->m, entry);
+    r->resized[r->resized_count].entry = entry;
+    r->resized[r->resized_count].replaced = true;
+    r->resized[r->resized_count++].none = none;
+    if (none || !v.shape_known || !x->shape_known || qs_shape_eq(v.shape, x->shape)) return true;
+    return note_resized(r, key, x->shape, v.shape);
+}
+
+/* self.LEAF.resize_(state_dict[from].shape) */
+static bool resize(strict_run *r, const char *leaf, qs_str from) {
     strict_value v = qs_strict_get(r, from);
     uint32_t entry = own_entry(r, leaf);
-    if (v.python_type && replaced)
-        return qs_strict_raise(r, from, "TypeError",
-                               "cannot assign '%s' object to buffer '%s' (torch Tensor or None required)",
-                               v.python_type, leaf);
-    if (v.python_type)
-        return qs_strict_raise(r, from, "AttributeError", "'%s' object has no attribute 'shape'",
-                               v.python_type);
+    if (v.python_type) return has_no_shape(r, from, v.python_type);
     if (entry == UINT32_MAX || !v.shape_known) return true;
     const qs_expected *x = qs_manifest_entry(r->m, entry);
     r->resized[r->resized_count].entry = entry;
+    r->resized[r->resized_count].replaced = r->resized[r->resized_count].none = false;
     r->resized[r->resized_count++].shape = v.shape;
     if (!x->shape_known || qs_shape_eq(v.shape, x->shape)) return true;
-    char had[64], has[64];
-    qs_shape_text(x->shape, "x", had, sizeof had);
-    qs_shape_text(v.shape, "x", has, sizeof has);
-    return qs_strict_advise(r, QS_FIND_RESIZED, from, "the model's %s becomes %s", had, has);
+    return note_resized(r, from, x->shape, v.shape);
 }
 
 /* Buffers a and b take what the checkpoint has; missing ones are reported here, and again by Module. */
@@ -113,9 +134,9 @@ static bool take_two(strict_run *r, const char *a, const char *b, bool replaced)
     for (int i = 0; i < 2; i++) {
         qs_str key = qs_strict_key(r, names[i]);
         if (!key.p) return qs_nomem(r->err);
-        if (!(qs_strict_get(r, key).there ? take_shape(r, names[i], key, replaced)
-                                          : qs_strict_missing(r, key)))
-            return false;
+        bool there = qs_strict_get(r, key).there;
+        if (!there && !qs_strict_missing(r, key)) return false;
+        if (there && !(replaced ? replace(r, names[i], key) : resize(r, names[i], key))) return false;
     }
     return true;
 }
@@ -205,7 +226,7 @@ static bool load_perchannel(strict_run *r) {
         qs_str key = qs_strict_key(r, names[i]);
         if (!key.p) return qs_nomem(r->err);
         bool there = qs_strict_get(r, key).there;
-        if (!(there ? take_shape(r, buffers[i], key, false) : qs_strict_missing(r, key))) return false;
+        if (!(there ? resize(r, buffers[i], key) : qs_strict_missing(r, key))) return false;
         if (there && old_names && !old_torch &&
             !qs_strict_advise(
                 r, QS_FIND_FORWARD, key,
@@ -222,7 +243,8 @@ static bool mend_range(strict_run *r, const char *leaf) {
     qs_str key = qs_strict_key(r, leaf);
     if (!key.p) return qs_nomem(r->err);
     strict_value v = qs_strict_get(r, key);
-    if (!v.there || v.python_type || v.shape.ndim != 1 || v.shape.dim[0] != 0) return true;
+    if (v.there && v.python_type) return has_no_shape(r, key, v.python_type);
+    if (!v.there || v.shape.ndim != 1 || v.shape.dim[0] != 0) return true;
     return qs_strict_put(r, key, (strict_value){.shape_known = true, .dtype = QS_FLOAT32});
 }
 
@@ -253,7 +275,38 @@ static bool need(strict_run *r, const char *leaf) {
     qs_str key = qs_strict_key(r, leaf);
     if (!key.p) return qs_nomem(r->err);
     if (qs_strict_get(r, key).there) return true;
-    return qs_strict_raise(r, key, "KeyError", "'%.*s'", QS_FMT(key));
+    qs_buf b = {0};
+    qs_strict_add_repr(&b, key);
+    bool ok = !b.failed && qs_strict_raise(r, key, "KeyError", "%s", b.p);
+    qs_buf_free(&b);
+    return ok || qs_nomem(r->err);
+}
+
+/* float(state_dict[PREFIX + leaf]), or int(...). */
+static bool need_number(strict_run *r, const char *leaf, const char *function) {
+    static const char *const numbers[] = {"int", "float", "bool"};
+    qs_str key = qs_strict_key(r, leaf);
+    if (!key.p) return qs_nomem(r->err);
+    strict_value v = qs_strict_get(r, key);
+    if (!v.there) return need(r, leaf);
+    if (!v.python_type && v.shape_known && qs_shape_numel(v.shape) != 1)
+        return qs_strict_raise(r, key, "ValueError",
+                               "only one element tensors can be converted to Python scalars");
+    if (!v.python_type) return true;
+    for (int i = 0; i < 3; i++)
+        if (!strcmp(v.python_type, numbers[i])) return true;
+    /* Python's words, which changed with 3.10; torch 1.7 runs on nothing newer than 3.9. */
+    return qs_strict_raise(r, key, "TypeError", "%s() argument must be a string%s or a %snumber, not '%s'",
+                           function, function[0] == 'i' ? ", a bytes-like object" : "",
+                           r->torch < TORCH_EXTRA_STATE ? "" : "real ", v.python_type);
+}
+
+static bool need_qparams(strict_run *r) {
+    return need_number(r, "scale", "float") && need_number(r, "zero_point", "int");
+}
+
+static bool load_qconv(strict_run *r) {
+    return need(r, "weight") && need(r, "bias") && need_qparams(r) && qs_strict_base(r, false);
 }
 
 static bool need_all(strict_run *r, const char *const *leaves) {
@@ -264,7 +317,7 @@ static bool need_all(strict_run *r, const char *const *leaves) {
 
 /* Version 1 kept weight and bias in the Linear itself. */
 static bool load_qlinear(strict_run *r) {
-    if (!need(r, "scale") || !need(r, "zero_point")) return false;
+    if (!need_qparams(r)) return false;
     if (r->version < 0 || r->version == 1) {
         static const char *const names[][2] = {{"weight", "_packed_params.weight"},
                                                {"bias", "_packed_params.bias"}};
@@ -280,14 +333,19 @@ static bool load_qlinear(strict_run *r) {
 
 static bool load_qpacked(strict_run *r) {
     if (r->version >= 2 && !need(r, "dtype")) return false;
+    qs_str key = qs_strict_key(r, "dtype");
+    if (!key.p) return qs_nomem(r->err);
+    strict_value dtype = qs_strict_get(r, key);
+    bool is_dtype = r->version < 2 || (dtype.python_type && !strcmp(dtype.python_type, "torch.dtype"));
+    if (dtype.there && !is_dtype && r->version == 3 &&
+        !qs_strict_raise(r, key, "RuntimeError", "Unsupported dtype on dynamic quantized linear!"))
+        return false;
     if (r->version < 3 && !(need(r, "weight") && need(r, "bias"))) return false;
     if (r->version == 3 && !need(r, "_packed_params")) return false;
     return qs_strict_base(r, false);
 }
 
 bool qs_strict_load(strict_run *r, strict_class c) {
-    static const char *const conv[] = {"weight", "bias", "scale", "zero_point", NULL};
-    static const char *const functional[] = {"scale", "zero_point", NULL};
     static const char *const embedding[] = {"dtype", "_packed_weight", NULL};
     static const char *const parameter[] = {"param", NULL};
     static const char *const cell[] = {"_packed_weight_ih", "_packed_weight_hh", NULL};
@@ -302,10 +360,10 @@ bool qs_strict_load(strict_run *r, strict_class c) {
     case STRICT_HISTOGRAM: return load_histogram(r);
     case STRICT_CONVBN: return load_convbn(r);
     case STRICT_LENIENT: return qs_strict_base(r, false);
-    case STRICT_QCONV: return need_all(r, conv);
+    case STRICT_QCONV: return load_qconv(r);
     case STRICT_QLINEAR: return load_qlinear(r);
     case STRICT_QPACKED: return load_qpacked(r);
-    case STRICT_QFUNCTIONAL: return need_all(r, functional);
+    case STRICT_QFUNCTIONAL: return need_qparams(r) && qs_strict_base(r, false);
     case STRICT_QEMBEDDING: return need_all(r, embedding);
     case STRICT_QPARAMETER: return need_all(r, parameter);
     case STRICT_QRNNCELL: return need_all(r, cell);

@@ -11,13 +11,15 @@
 
 /* torch's versions where the rules changed, as 100 * major + minor. */
 enum {
-    TORCH_EXTRA_STATE = 110, /* set_extra_state */
-    TORCH_OBSERVER_V3 = 110, /* per-channel min_vals became min_val */
-    TORCH_FQ_RESIZES = 108,  /* FakeQuantize resizes its buffers instead of replacing them */
-    TORCH_NON_TENSOR = 112,  /* a non-tensor is an error message, no AttributeError */
-    TORCH_ASSIGN = 201,      /* load_state_dict(assign=True) */
-    TORCH_EXACT_NAMES = 202, /* an undotted key must be a parameter or buffer, a dotted one below a child */
-    TORCH_NONE_IS_NEW = 203, /* a per-channel observer without a version is read as version 3 */
+    TORCH_EXTRA_STATE = 110,   /* set_extra_state */
+    TORCH_OBSERVER_V3 = 110,   /* per-channel min_vals became min_val */
+    TORCH_FQ_RESIZES = 108,    /* FakeQuantize resizes its buffers instead of replacing them */
+    TORCH_NON_TENSOR = 112,    /* a non-tensor is an error message, no AttributeError */
+    TORCH_ASSIGN = 201,        /* load_state_dict(assign=True) */
+    TORCH_EXACT_NAMES = 202,   /* an undotted key must be a parameter or buffer, a dotted one below a child */
+    TORCH_NONE_IS_NEW = 203,   /* a per-channel observer without a version is read as version 3 */
+    TORCH_BUFFER_CLASS = 205,  /* nn.Buffer, which a message names */
+    TORCH_ONE_TO_SCALAR = 210, /* only [1] goes into [], no longer the first of many */
     TORCH_NEWEST = 214
 };
 
@@ -79,7 +81,9 @@ typedef struct strict_run {
     struct {
         uint32_t entry;
         qs_shape shape;
-    } resized[2]; /* buffers whose shape the class has changed before Module's own code runs */
+        bool replaced; /* by the checkpoint's tensor itself: whatever it is, copying it onto itself works */
+        bool none;     /* by None: the buffer is no state any more */
+    } resized[2];      /* buffers the class has changed before Module's own code runs */
     int resized_count;
 } strict_run;
 
@@ -120,5 +124,8 @@ bool qs_strict_advise(strict_run *r, qs_finding_kind kind, qs_str key, const cha
 bool qs_strict_base(strict_run *r, bool strict);
 /* The class's own _load_from_state_dict. */
 bool qs_strict_load(strict_run *r, strict_class c);
+
+/* repr(s) as Python prints it. */
+void qs_strict_add_repr(qs_buf *b, qs_str s);
 
 #endif

@@ -16,7 +16,7 @@ static const char *python_type(const qs_graph *g, qs_node n) {
     case QS_NODE_SET: return "set";
     case QS_NODE_FROZENSET: return "frozenset";
     case QS_NODE_DICT: return "dict";
-    case QS_NODE_GLOBAL: return "type";
+    case QS_NODE_GLOBAL: return qs_str_is(qs_node_module(g, n), "torch") ? "torch.dtype" : "type";
     case QS_NODE_REDUCE:
     case QS_NODE_NEWOBJ:
     case QS_NODE_PERSID: break;

@@ -1,0 +1,95 @@
+"""`qatscope check` says what torch says, character for character: random models and state dicts under torch 1.13 (the
+host's), 1.7, 2.6 and 2.14.  STRICT_SEED and STRICT_COUNT choose the cases, STRICT_TORCH the versions."""
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+QATSCOPE = os.environ.get("QATSCOPE", "")
+SUITES = {"1.7": "bullseye", "1.13": "bookworm", "2.6": "trixie", "2.14": "sid"}
+
+
+def generate(version, folder, seed, count):
+    """Runs strict_cases.py under that torch; the reason if it cannot be had."""
+    for path in (os.path.join(HERE, "strict_cases.py"), os.path.join(ROOT, "src", "model", "exporter.py")):
+        shutil.copy(path, folder)
+    out = os.path.join(folder, "out")
+    os.mkdir(out)
+    args = [os.path.join(folder, "strict_cases.py"), out, str(seed), str(count)]
+    if version == "1.13":
+        probe = subprocess.run([sys.executable, "-c", "import torch; print(torch.__version__)"], stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL, universal_newlines=True)
+        if not probe.stdout.startswith("1.13"):
+            return "python3-torch 1.13 is not installed"
+        command = [sys.executable] + args
+    else:
+        roots = os.environ.get("TORCH_ROOTS", os.path.expanduser("~/.cache/torch-roots"))
+        if not os.path.isdir(os.path.join(roots, SUITES[version])) and not os.environ.get("TORCH_FETCH"):
+            return "no root for it; tests/oracle/torch-at %s --install fetches one" % SUITES[version]
+        command = [os.path.join(HERE, "torch-at"), SUITES[version]] + args
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    if done.returncode == 2:
+        return done.stdout.strip()
+    if done.returncode != 0:
+        sys.exit("torch %s: %s" % (version, done.stdout))
+    return None
+
+
+def check(version, folder, case):
+    base = os.path.join(folder, "out", str(case["i"]))
+    command = [QATSCOPE, "check", base + ".pt", "-m", base + ".json", "--torch", version, "--quiet", "--root", ""]
+    command += ["--no-strict"] if case["options"].get("strict") is False else []
+    command += ["--assign"] if case["options"].get("assign") else []
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    said = done.stdout.decode("utf-8", "replace")
+    return done.returncode, said[:-1] if said.endswith("\n") else said, done.stderr.decode("utf-8", "replace")
+
+
+def run(version, seed, count):
+    folder = tempfile.mkdtemp(prefix="qatscope-strict-")
+    try:
+        why = generate(version, folder, seed, count)
+        if why:
+            print("torch %s: SKIPPED, %s" % (version, why))
+            return None
+        cases = json.load(open(os.path.join(folder, "out", "cases.json")))["cases"]
+        wrong = 0
+        for case in cases:
+            status, said, errors = check(version, folder, case)
+            if status == (0 if case["loads"] else 1) and said == case["text"]:
+                continue
+            wrong += 1
+            if wrong <= int(os.environ.get("STRICT_SHOW", "3")):
+                print("torch %s, seed %d %s: exit %d %s\n  torch says: %r\n  qatscope:   %r" % (
+                    version, case["seed"], case["options"], status, errors.strip(), case["text"], said))
+        loads = sum(c["loads"] for c in cases)
+        print("torch %s: %d pairs, %d load, %d differ (seed %d)" % (version, len(cases), loads, wrong, seed))
+        if not 0 < loads < len(cases):
+            print("the cases are all of one kind: the test is worth nothing")
+            return 1
+        return wrong
+    finally:
+        if not os.environ.get("STRICT_KEEP"):
+            shutil.rmtree(folder)
+
+
+def main():
+    if not QATSCOPE or not os.path.exists(QATSCOPE):
+        print("SKIPPED: no qatscope binary")
+        return 77
+    seed = int(os.environ.get("STRICT_SEED", random.randrange(1 << 30)))
+    count = int(os.environ.get("STRICT_COUNT", "100"))
+    versions = os.environ.get("STRICT_TORCH", "1.13 1.7 2.6 2.14").split()
+    results = [run(v, seed, count) for v in versions]
+    if all(r is None for r in results):
+        return 77
+    return 1 if any(results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
