@@ -22,14 +22,8 @@ def class_path(cls):
 
 def loader(cls):
     """torch's own class whose _load_from_state_dict runs, when the class itself does not say so."""
-    for c in cls.__mro__:
-        if "_load_from_state_dict" in vars(c):
-            ours = c.__module__.startswith("torch.")
-            if c is torch.nn.Module:
-                return None
-            if ours:
-                return c
-    return None
+    own = [c for c in cls.__mro__ if "_load_from_state_dict" in vars(c) and c.__module__.startswith("torch.")]
+    return own[0] if own and own[0] is not torch.nn.Module else None
 
 
 def plain(value):
@@ -65,7 +59,7 @@ def describe(module):
     if default is not None and getattr(cls, "set_extra_state", default) is not default:
         out["extra_state"] = True
     buffers = module._buffers
-    if "fake_quant_enabled" in buffers or ("min_val" in buffers or "min_vals" in buffers) or hasattr(module, "quant_min"):
+    if {"fake_quant_enabled", "min_val", "min_vals"} & set(buffers) or hasattr(module, "quant_min"):
         out.update(quantizer(module))
     norm = module if "running_mean" in buffers else module._modules.get("bn")
     if norm is not None and "running_mean" in norm._buffers and hasattr(module, "weight") and hasattr(norm, "eps"):
@@ -93,9 +87,8 @@ def local_state(module):
 
 
 def manifest(model):
-    modules, entries = {}, []
+    modules, entries, own = {}, [], {}
     state = model.state_dict()
-    own = {}
     for key in state:
         own.setdefault(key.rpartition(".")[0], []).append(key)
     stack = [("", model)]
@@ -152,10 +145,7 @@ def main(argv):
     for part in name.split("."):
         factory = getattr(factory, part)
     model = factory if isinstance(factory, torch.nn.Module) else factory(*map(literal, argv[2:]))
-    if output:
-        export(model, output)
-    else:
-        dump(manifest(model), sys.stdout)
+    export(model, output) if output else dump(manifest(model), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ class Scaled(nn.Module):
         self.register_buffer("hidden", torch.zeros(2), persistent=False)
         self.register_buffer("nothing", None)
         self.register_buffer("mask", torch.ones(3, dtype=torch.bool))
-        self.child = None if R.random() < 0.5 else nn.Linear(2, 2)
+        self.add_module("child", None if R.random() < 0.5 else nn.Linear(2, 2))
 
 
 class Keeper(nn.Module):
@@ -86,7 +86,7 @@ class Residual(nn.Module):
         self.conv = nn.Conv2d(c, c, 3, padding=1, bias=R.random() < 0.5)
         self.bn = nn.BatchNorm2d(c)
         self.relu = nn.ReLU()
-        self.downsample = None
+        self.add_module("downsample", None)
 
     def forward(self, x):
         return self.relu(self.bn(self.conv(x)))
