@@ -22,7 +22,7 @@ until xdpyinfo >/dev/null 2>&1; do
     [ $i -lt 100 ] || { echo "Xvfb did not start" >&2; exit 1; }
     sleep 0.1
 done
-"$bin" demo --write "$work/demo" >/dev/null
+"$bin" demo --write-only "$work/demo" >/dev/null
 A=$work/demo/yolov8n-float.pt
 B=$work/demo/yolov8n-qat.pt
 M=$work/demo/yolov8n-qat.json

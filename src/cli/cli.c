@@ -115,6 +115,13 @@ bad:
     return QS_PARSE_BAD;
 }
 
+int qs_cli_run(int (*command)(int, char **), int argc, const char *const *args) {
+    char *argv[16] = {0};
+    /* argv is never written to; its type is older than const */
+    for (int i = 0; i < argc && i < 15; i++) argv[i] = (char *)(uintptr_t)args[i];
+    return command(argc, argv);
+}
+
 int qs_cli_fail(const qs_err *e) {
     fprintf(stderr, "qatscope: %s", e->msg);
     if (e->offset != QS_ERR_NO_OFFSET)

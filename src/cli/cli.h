@@ -15,6 +15,9 @@
 /* `qatscope A [B]` without a sub-command; argv[0] is the program. */
 int qs_cmd_explore(int argc, char **argv);
 
+/* Runs a sub-command with these arguments (args[0] is its name, at most 15). */
+int qs_cli_run(int (*command)(int, char **), int argc, const char *const *args);
+
 typedef enum qs_opt_kind {
     QS_OPT_FLAG,   /* bool *to */
     QS_OPT_STRING, /* const char **to */

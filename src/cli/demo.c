@@ -9,15 +9,10 @@
 /* Runs a sub-command after saying which, as a person would type it. */
 static int say_and_run(int (*command)(int, char **), int argc, const char *const *args) {
     fputs("\n$ qatscope", stdout);
-    char *argv[16];
-    for (int i = 0; i < argc; i++) {
-        argv[i] = (char *)(uintptr_t)args[i]; /* argv is never written to; its type is older than const */
-        printf(" %s", args[i]);
-    }
-    argv[argc] = NULL;
+    for (int i = 0; i < argc; i++) printf(" %s", args[i]);
     putchar('\n');
     fflush(stdout);
-    int status = command(argc, argv);
+    int status = qs_cli_run(command, argc, args);
     fflush(stdout);
     return status;
 }
@@ -27,18 +22,16 @@ static int tell(const qs_demo_paths *p) {
     char fixed[sizeof p->a + 16];
     snprintf(fixed, sizeof fixed, "%.*sfixed.pt", (int)(strlen(p->a) - strlen("float.pt")), p->a);
     const char *const check[] = {"check", p->a, "-m", p->manifest};
-    const char *const fix[] = {"fix", p->a, "-m", p->manifest, "-o", fixed};
+    const char *const fix[] = {"fix", p->a, "-m", p->manifest, "-o", fixed, "--force"};
     const char *const again[] = {"check", fixed, "-m", p->manifest};
     if (say_and_run(qs_cmd_check, 4, check) != 1) return 3;
-    int status = say_and_run(qs_cmd_fix, 6, fix);
+    int status = say_and_run(qs_cmd_fix, 7, fix);
     return status ? status : say_and_run(qs_cmd_check, 4, again);
 }
 
 static int explore(const qs_demo_paths *p) {
     const char *const args[] = {"qatscope", p->a, p->b, "-m", p->manifest};
-    char *argv[6] = {0};
-    for (int i = 0; i < 5; i++) argv[i] = (char *)(uintptr_t)args[i];
-    return qs_cmd_explore(5, argv);
+    return qs_cli_run(qs_cmd_explore, 5, args);
 }
 
 int qs_cmd_demo(int argc, char **argv) {

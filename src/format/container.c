@@ -12,6 +12,12 @@
  * more than opening the checkpoint. */
 enum { CROSS_CHECK_MAX = 10000 };
 
+/* Records that were inflated: what changes in a container that is const to its readers. */
+struct cache {
+    uint64_t bytes;
+    char *inflated[]; /* [count], each NULL until first use */
+};
+
 struct qs_container {
     qs_file *file;
     qs_limits limits;
@@ -21,16 +27,15 @@ struct qs_container {
     char *directory; /* names are views of it */
     qs_zip_entry *entries;
     qs_record *records;
-    char **inflated; /* [count], each NULL until first use */
-    uint64_t inflated_bytes;
+    struct cache *cache;
     bool big_endian;
     qs_map names;
 };
 
 void qs_container_close(qs_container *c) {
     if (!c) return;
-    for (uint32_t i = 0; c->inflated && i < c->count; i++) free(c->inflated[i]);
-    free(c->inflated);
+    for (uint32_t i = 0; c->cache && i < c->count; i++) free(c->cache->inflated[i]);
+    free(c->cache);
     free(c->records);
     free(c->entries);
     free(c->directory);
@@ -118,8 +123,8 @@ static bool add_record(qs_container *c, uint32_t i, qs_err *e) {
 
 static bool add_records(qs_container *c, qs_err *e) {
     c->records = calloc(c->count, sizeof *c->records);
-    c->inflated = calloc(c->count, sizeof *c->inflated);
-    if (!c->records || !c->inflated || !qs_map_reserve(&c->names, c->count)) return qs_nomem(e);
+    c->cache = calloc(1, sizeof *c->cache + c->count * sizeof *c->cache->inflated);
+    if (!c->records || !c->cache || !qs_map_reserve(&c->names, c->count)) return qs_nomem(e);
     qs_str first = c->entries[0].name;
     const char *slash = memchr(first.p, '/', first.n);
     if (!slash)
@@ -179,13 +184,13 @@ static bool may_inflate(const qs_container *c, uint32_t i, qs_err *e) {
     /* DEFLATE makes at most 1032 bytes out of one. */
     if (x->size / 1032 > x->stored_size)
         return record_fail(c, i, QS_E_INPUT, e, "claims a size its compressed bytes cannot unpack to");
-    if (x->size > total || (total != c->limits.pickle_bytes && c->inflated_bytes > total - x->size))
+    if (x->size > total || (total != c->limits.pickle_bytes && c->cache->bytes > total - x->size))
         return record_fail(c, i, QS_E_LIMIT, e, "unpacks to more bytes than a checkpoint may have");
     return true;
 }
 
-static bool inflate_record(qs_container *c, uint32_t i, qs_err *e) {
-    if (c->inflated[i]) return true;
+static bool inflate_record(const qs_container *c, uint32_t i, qs_err *e) {
+    if (c->cache->inflated[i]) return true;
     if (!may_inflate(c, i, e)) return false;
     char *p = malloc((size_t)c->entries[i].size + 1);
     if (!p) return qs_nomem(e);
@@ -193,12 +198,12 @@ static bool inflate_record(qs_container *c, uint32_t i, qs_err *e) {
         free(p);
         return false;
     }
-    c->inflated[i] = p;
-    c->inflated_bytes += c->entries[i].size;
+    c->cache->inflated[i] = p;
+    c->cache->bytes += c->entries[i].size;
     return true;
 }
 
-bool qs_record_read(qs_container *c, uint32_t record, uint64_t offset, void *buf, size_t n, qs_err *e) {
+bool qs_record_read(const qs_container *c, uint32_t record, uint64_t offset, void *buf, size_t n, qs_err *e) {
     if (record >= c->count) return qs_fail(e, QS_E_INPUT, "%s: no such record", qs_file_path(c->file));
     qs_zip_entry *x = &c->entries[record];
     if (offset > x->size || n > x->size - offset)
@@ -206,11 +211,12 @@ bool qs_record_read(qs_container *c, uint32_t record, uint64_t offset, void *buf
     if (!qs_zip_local(c->file, x, e)) return false;
     if (x->method == 0) return qs_file_read(c->file, x->data + offset, buf, n, e);
     if (!inflate_record(c, record, e)) return false;
-    memcpy(buf, c->inflated[record] + offset, n);
+    memcpy(buf, c->cache->inflated[record] + offset, n);
     return true;
 }
 
-bool qs_record_slurp(qs_container *c, uint32_t record, uint64_t limit, char **out, size_t *n, qs_err *e) {
+bool qs_record_slurp(const qs_container *c, uint32_t record, uint64_t limit, char **out, size_t *n,
+                     qs_err *e) {
     if (record >= c->count) return qs_fail(e, QS_E_INPUT, "%s: no such record", qs_file_path(c->file));
     uint64_t size = c->entries[record].size;
     if (size > limit || size >= SIZE_MAX)
@@ -258,12 +264,7 @@ static bool check_byteorder(qs_container *c, qs_err *e) {
     if (i == UINT32_MAX) return true;
     if (!slurp_small(c, i, text, e)) return false;
     c->big_endian = strcmp(text, "big") == 0;
-    if (c->big_endian)
-        return qs_fail(
-            e, QS_E_UNSUPPORTED,
-            "%s: was written on a big-endian machine; load and save it once with torch 2.1 or newer here",
-            qs_file_path(c->file));
-    if (strcmp(text, "little") == 0) return true;
+    if (c->big_endian || strcmp(text, "little") == 0) return true;
     return qs_fail(e, QS_E_INPUT, "%s: its byteorder record says '%s', neither little nor big",
                    qs_file_path(c->file), text);
 }

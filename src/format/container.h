@@ -40,7 +40,7 @@ bool qs_container_open(qs_file *f, const qs_limits *limits, qs_container **out, 
 void qs_container_close(qs_container *c);
 const qs_file *qs_container_file(const qs_container *c);
 qs_file_kind qs_container_kind(const qs_container *c);
-/* What the `byteorder` record says; always false today, because big-endian files are refused. */
+/* What the `byteorder` record says: multi-byte elements are to be swapped, as torch does since 2.1. */
 bool qs_container_big_endian(const qs_container *c);
 qs_str qs_container_prefix(const qs_container *c); /* "archive", without the slash */
 
@@ -56,9 +56,9 @@ uint32_t qs_container_count(const qs_container *c); /* in central-directory orde
 const qs_record *qs_container_record(const qs_container *c, uint32_t i);
 uint32_t qs_container_find(const qs_container *c, qs_str name); /* index or UINT32_MAX */
 /* n bytes from offset within a record's content. Stored records are read with pread at any offset; deflated
- * ones are inflated on first use and kept (QS_E_LIMIT beyond the limits). Not thread-safe. */
-bool qs_record_read(qs_container *c, uint32_t record, uint64_t offset, void *buf, size_t n, qs_err *e);
+ * ones are inflated on first use and kept (QS_E_LIMIT beyond the limits). Logically const, but not thread-safe. */
+bool qs_record_read(const qs_container *c, uint32_t record, uint64_t offset, void *buf, size_t n, qs_err *e);
 /* The whole record, owned by the caller (free). Refuses more than `limit` bytes. */
-bool qs_record_slurp(qs_container *c, uint32_t record, uint64_t limit, char **out, size_t *n, qs_err *e);
+bool qs_record_slurp(const qs_container *c, uint32_t record, uint64_t limit, char **out, size_t *n, qs_err *e);
 
 #endif

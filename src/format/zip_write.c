@@ -210,7 +210,8 @@ static bool put_central(qs_zip_out *z, const record *r, qs_err *e) {
     put(z, narrow(r->size), 4);
     put(z, r->name.n, 2);
     put(z, extra, 2);
-    put(z, 0, 2 + 2 + 2 + 4); /* comment, disk, attributes */
+    put(z, 0, 6); /* comment, disk, internal attributes */
+    put(z, 0, 4); /* external attributes */
     put(z, narrow(r->header), 4);
     put_str(z, r->name);
     if (extra) {

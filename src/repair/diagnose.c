@@ -220,21 +220,57 @@ static bool repair_drop(doctor *x, bool quant_too, bool *done) {
     return ok;
 }
 
+/* What may be made without asking: quantizer state, which the first batches find anew, and a counter. An
+ * identity BatchNorm in the place of a trained one would load, and be wrong. */
+static bool may_init(const qs_row *row) {
+    return qs_match_is_quant(row) || qs_str_is(qs_str_leaf(row->key), "num_batches_tracked");
+}
+
+typedef struct init_need {
+    QS_VEC(qs_rename_pair) keys; /* that may be made, and can */
+    bool missing;                /* one of them stops a strict load */
+    bool others;                 /* "everything" would make more than these */
+} init_need;
+
+static bool find_needs(doctor *x, init_need *need) {
+    const qs_resolution *r = qs_compare_resolution(x->t.c);
+    qs_init_context ctx;
+    qs_resolution_init_context(r, x->opt->bn_eps, &ctx);
+    for (uint32_t i = 0; i < qs_compare_rows(x->t.c); i++) {
+        const qs_row *row = qs_compare_row(x->t.c, i);
+        if (!qs_match_is_gap(row)) continue;
+        const qs_expected *want = qs_manifest_entry(ctx.target, row->m);
+        if (!qs_init_possible(&ctx, want, NULL)) continue;
+        if (!may_init(row)) {
+            need->others = true;
+            continue;
+        }
+        need->missing |= row->status == QS_STATUS_MISSING;
+        if (!qs_push(&need->keys, (qs_rename_pair){want->key, {"", 0}})) return qs_nomem(x->e);
+    }
+    return true;
+}
+
 static bool repair_init(doctor *x, bool *done) {
+    init_need need = {0};
+    bool ok = find_needs(x, &need);
     *done = false;
-    if (count(x->t.c).missing == 0) return true;
     qs_action a = {.kind = QS_ACT_INIT,
                    .scope_kind = QS_SCOPE_SUBTREE,
                    .scope = {"", 0},
                    .source = x->opt->source,
                    .bn_eps = x->opt->bn_eps};
-    if (!attempt(x, &a, false, done)) return false;
-    if (*done && qs_resolution_touched(x->t.r, qs_plan_count(x->t.plan) - 1) == 0) {
-        qs_plan_retract(x->t.plan);
-        x->actions.n--;
-        *done = false;
+    if (ok && need.missing && need.others) {
+        qs_rename_pair *kept = QS_ARENA_ARRAY(&x->d->arena, need.keys.n, qs_rename_pair);
+        ok = kept || qs_nomem(x->e);
+        if (ok) memcpy(kept, need.keys.v, need.keys.n * sizeof *kept);
+        a.scope_kind = QS_SCOPE_KEYS;
+        a.pairs = kept;
+        a.pair_count = need.keys.n;
     }
-    return true;
+    if (ok && need.missing) ok = attempt(x, &a, false, done);
+    qs_vec_free(&need.keys);
+    return ok;
 }
 
 enum { ROUNDS = 4 };

@@ -10,10 +10,23 @@ typedef struct qs_write_options {
     const qs_progress *progress;
 } qs_write_options;
 
-/* Writes beside the target under a temporary name, re-opens and verifies (every entry's shape, dtype and bytes
- * against the resolution), fsync, rename, fsync the directory. Top-level entries and everything else the plan does
- * not touch come out equal, aliasing included. Refused (QS_E_REFUSED) while an entry of the result is bad or the
- * target path is the input. On failure nothing is left behind and the input is intact. */
+/* Writes beside the target under a temporary name, re-opens and verifies (every entry's shape, dtype and
+ * bytes against the resolution), fsync, rename, fsync the directory. Top-level entries and everything else
+ * the plan does not touch come out equal, aliasing included; storages nothing refers to any more are left
+ * out.
+ * - A state dict stays the kind of dict it was, but a plain dict becomes an OrderedDict when the result needs
+ *   `_metadata`, which only that can carry.
+ * - A whole pickled module stays one while the plan is empty. With a plan its place is taken by its state
+ * dict, an OrderedDict of plain tensors: see qs_write_note.
+ * - Entries from B keep their bytes and strides; made ones are contiguous on the CPU.
+ * Progress counts every byte twice: written, then compared.
+ * Errors: QS_E_REFUSED while an entry of the result is bad, if the target is an input (A unless in_place) or
+ * exists (unless overwrite); QS_E_UNSUPPORTED for a TorchScript archive; QS_E_IO, QS_E_CANCELLED. On failure
+ * nothing is left behind and the input is intact. `opt` may be NULL. */
 bool qs_write_pt(const qs_resolution *r, const char *path, const qs_write_options *opt, qs_err *e);
+
+/* What a person should know about the file that saving would write (a module that becomes a state dict), or
+ * NULL. */
+const char *qs_write_note(const qs_resolution *r);
 
 #endif

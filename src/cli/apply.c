@@ -1,0 +1,119 @@
+/* qatscope apply: replay a plan on a checkpoint. */
+#include "cli/cli.h"
+
+#include <math.h>
+
+typedef struct apply_args {
+    qs_cli_common common;
+    const char *out, *b, *torch, *pos[2]; /* PLAN, A */
+    double bn_eps;
+    bool in_place;
+} apply_args;
+
+typedef struct tally {
+    uint32_t entries, marks[QS_MARK_COUNT];
+    uint32_t skipped;
+} tally;
+
+static tally count(const qs_session *s) {
+    const qs_resolution *r = qs_session_resolution(s);
+    tally t = {.entries = qs_resolution_live(r)};
+    for (uint32_t i = 0; i < qs_resolution_count(r); i++) t.marks[qs_resolution_entry(r, i)->mark]++;
+    for (size_t i = 0; i < qs_plan_count(qs_session_plan(s)); i++)
+        t.skipped += qs_resolution_skipped(r, i, NULL);
+    return t;
+}
+
+/* One line an action: what it is and how many keys it touched. */
+static void print_actions(const qs_session *s) {
+    const qs_plan *p = qs_session_plan(s);
+    for (size_t i = 0; i < qs_plan_count(p); i++) {
+        char line[160];
+        const char *why = NULL;
+        qs_action_describe(qs_plan_action(p, i), line, sizeof line);
+        uint32_t n = qs_resolution_touched(qs_session_resolution(s), i);
+        uint32_t skipped = qs_resolution_skipped(qs_session_resolution(s), i, &why);
+        printf("%zu  %-60s %u key%s\n", i + 1, line, n, n == 1 ? "" : "s");
+        if (!skipped) continue;
+        printf("   left out %u: ", skipped);
+        qs_str_fput_printable(qs_str_of(why), stdout);
+        printf("\n");
+    }
+}
+
+static void print_words(const apply_args *a, const qs_session *s) {
+    print_actions(s);
+    const qs_verdict *v = qs_session_verdict(s);
+    if (v) printf("would load: %s\n", qs_verdict_loads(v) ? "YES" : "NO");
+    printf("saved: %s\n", a->out);
+}
+
+static void print_json(const apply_args *a, const qs_session *s) {
+    tally t = count(s);
+    const qs_verdict *v = qs_session_verdict(s);
+    qs_buf b = {0};
+    qs_buf_addz(&b, "{\"output\": ");
+    qs_buf_add_json(&b, qs_str_of(a->out));
+    qs_buf_addf(&b,
+                ", \"actions\": %zu, \"entries\": %u, \"renames\": %u, \"initialises\": %u, \"copies\": %u, "
+                "\"drops\": %u, \"skipped\": %u, \"loads\": %s}\n",
+                qs_plan_count(qs_session_plan(s)), t.entries, t.marks[QS_MARK_RENAMED], t.marks[QS_MARK_INIT],
+                t.marks[QS_MARK_COPIED], t.marks[QS_MARK_DROPPED], t.skipped,
+                !v                    ? "null"
+                : qs_verdict_loads(v) ? "true"
+                                      : "false");
+    if (!b.failed) fwrite(b.p, 1, b.n, stdout);
+    qs_buf_free(&b);
+}
+
+static int apply(const apply_args *a, const qs_session_options *opt) {
+    qs_err e = QS_ERR_INIT;
+    qs_write_options write = {.in_place = a->in_place, .overwrite = true};
+    qs_session *s = qs_cli_session(opt, a->pos[1], a->b, a->common.manifest, &e);
+    int status = 0;
+    if (s && qs_session_load_plan(s, a->pos[0], &e) && qs_session_save(s, a->out, &write, &e)) {
+        if (a->common.json)
+            print_json(a, s);
+        else if (!a->common.quiet)
+            print_words(a, s);
+        const qs_verdict *v = qs_session_verdict(s);
+        status = v && !qs_verdict_loads(v);
+    }
+    qs_session_free(s);
+    return e.code == QS_OK ? status : qs_cli_fail(&e);
+}
+
+static bool read_options(apply_args *a, qs_session_options *opt, qs_err *e) {
+    *opt = QS_SESSION_OPTIONS_DEFAULT;
+    opt->open.root = a->common.root;
+    opt->bn_eps = a->bn_eps;
+    if (!isnan(a->bn_eps) && !(a->bn_eps > 0 && isfinite(a->bn_eps)))
+        return qs_fail(e, QS_E_USAGE, "--bn-eps wants a number above 0");
+    if (a->torch && !(opt->strict.torch_minor = qs_cli_torch_version(a->torch)))
+        return qs_fail(e, QS_E_USAGE, "--torch wants a version such as 1.13 or 2.6, not '%s'", a->torch);
+    if (a->in_place && !a->out) a->out = a->pos[1];
+    return a->out || qs_fail(e, QS_E_USAGE, "where to? give -o OUT, or --in-place (keeps A as NAME.bak)");
+}
+
+int qs_cmd_apply(int argc, char **argv) {
+    apply_args a = {.bn_eps = NAN};
+    const qs_opt opts[] = {
+        {"output", 'o', QS_OPT_STRING, &a.out, "OUT", "the changed checkpoint"},
+        QS_CLI_OPT_MANIFEST(&a.common),
+        {"b", 'b', QS_OPT_STRING, &a.b, "B",
+         "a second checkpoint: copied from, and the target without a manifest"},
+        {"bn-eps", 0, QS_OPT_NUMBER, &a.bn_eps, "X",
+         "eps of the BatchNorms, where neither plan nor manifest tells"},
+        {"in-place", 0, QS_OPT_FLAG, &a.in_place, NULL, "replace A, keep it as NAME.bak"},
+        {"torch", 0, QS_OPT_STRING, &a.torch, "VERSION",
+         "whose strict load to simulate: 1.7, 1.13, 2.6, 2.14"},
+        QS_CLI_OPT_ROOT(&a.common),
+        QS_CLI_OPT_JSON(&a.common),
+        QS_CLI_OPT_QUIET(&a.common),
+    };
+    qs_parse p = qs_cli_parse(argc, argv, opts, sizeof opts / sizeof *opts, a.pos, 2, 2);
+    if (p != QS_PARSE_OK) return p == QS_PARSE_DONE ? 0 : 2;
+    qs_session_options opt;
+    qs_err e = QS_ERR_INIT;
+    return read_options(&a, &opt, &e) ? apply(&a, &opt) : qs_cli_fail(&e);
+}

@@ -1,0 +1,99 @@
+#include "cli/cli.h"
+
+#include "ui/ui.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+typedef struct explore_args {
+    qs_cli_common common;
+    const char *plan, *keys, *screen, *torch;
+    double bn_eps;
+    bool no_mouse;
+    const char *pos[2]; /* A, B */
+} explore_args;
+
+static qs_parse parse(int argc, char **argv, explore_args *x) {
+    x->bn_eps = __builtin_nan("");
+    const qs_opt opts[] = {
+        QS_CLI_OPT_MANIFEST(&x->common),
+        QS_CLI_OPT_ROOT(&x->common),
+        {"plan", 'p', QS_OPT_STRING, &x->plan, "PLAN", "start with the actions of this plan"},
+        {"torch", 0, QS_OPT_STRING, &x->torch, "VERSION",
+         "whose strict load to simulate: 1.7, 1.13, 2.6, 2.14"},
+        {"bn-eps", 0, QS_OPT_NUMBER, &x->bn_eps, "X", "eps of the BatchNorms, where no manifest tells"},
+        QS_CLI_OPT_ASCII(&x->common),
+        QS_CLI_OPT_COLOR(&x->common),
+        {"no-mouse", 0, QS_OPT_FLAG, &x->no_mouse, NULL, "leave the mouse to the terminal"},
+        {"keys", 0, QS_OPT_STRING, &x->keys, "KEYS", "type these keys first: \"j j m Enter\""},
+        {"screen", 0, QS_OPT_STRING, &x->screen, "WxH",
+         "print the screen of that size after --keys, and leave"},
+    };
+    return qs_cli_parse(argc, argv, opts, sizeof opts / sizeof *opts, x->pos, 1, 2);
+}
+
+/* No screen to draw on: say what `check` or `diff` would. */
+static int explore_headless(const explore_args *x) {
+    const char *args[8];
+    int n = 0;
+    bool target = x->common.manifest || x->pos[1];
+    args[n++] = target ? "check" : "ls";
+    args[n++] = x->pos[0];
+    if (x->pos[1] && !x->common.manifest) args[n++] = x->pos[1];
+    if (x->common.manifest) {
+        args[n++] = "-m";
+        args[n++] = x->common.manifest;
+    }
+    if (x->common.root) {
+        args[n++] = "--root";
+        args[n++] = x->common.root;
+    }
+    return qs_cli_run(target ? qs_cmd_check : qs_cmd_ls, n, args);
+}
+
+static qs_color_mode color_mode(const char *when) {
+    if (when && strcmp(when, "always") == 0) return QS_COLOR_ALWAYS;
+    if (when && strcmp(when, "never") == 0) return QS_COLOR_NEVER;
+    return QS_COLOR_AUTO;
+}
+
+/* "80x24": print the screen after --keys instead of opening it. */
+static bool parse_screen(const char *text, qs_ui_options *ui, qs_err *e) {
+    char end;
+    if (sscanf(text, "%dx%d%c", &ui->width, &ui->height, &end) != 2 || ui->width < 1 || ui->height < 1 ||
+        ui->width > 1000 || ui->height > 1000)
+        return qs_fail(e, QS_E_USAGE, "--screen wants a size such as 80x24, not '%s'", text);
+    ui->dump = stdout;
+    return true;
+}
+
+static bool explore(const explore_args *x, qs_err *e) {
+    qs_session_options opt = QS_SESSION_OPTIONS_DEFAULT;
+    opt.open.root = x->common.root;
+    opt.bn_eps = x->bn_eps;
+    if (x->torch && !(opt.strict.torch_minor = qs_cli_torch_version(x->torch)))
+        return qs_fail(e, QS_E_USAGE, "--torch wants a version such as 1.13 or 2.6, not '%s'", x->torch);
+    qs_ui_options ui = QS_UI_OPTIONS_DEFAULT;
+    ui.ascii = !qs_cli_utf8(x->common.ascii);
+    ui.color = color_mode(x->common.color);
+    ui.mouse = !x->no_mouse;
+    ui.keys = x->keys;
+    if (x->screen && !parse_screen(x->screen, &ui, e)) return false;
+    qs_session *s = qs_cli_session(&opt, x->pos[0], x->pos[1], x->common.manifest, e);
+    if (!s) return false;
+    bool ok = (!x->plan || qs_session_load_plan(s, x->plan, e)) && qs_ui_run(s, &ui, e);
+    qs_session_free(s);
+    return ok;
+}
+
+int qs_cmd_explore(int argc, char **argv) {
+    explore_args x = {0};
+    qs_err e = QS_ERR_INIT;
+    switch (parse(argc, argv, &x)) {
+    case QS_PARSE_DONE: return 0;
+    case QS_PARSE_BAD: return 2;
+    case QS_PARSE_OK: break;
+    }
+    if (!x.screen && (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))) return explore_headless(&x);
+    return explore(&x, &e) ? 0 : qs_cli_fail(&e);
+}

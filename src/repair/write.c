@@ -1,0 +1,230 @@
+#include "repair/write.h"
+
+#include "base/tempfile.h"
+#include "format/zip_write.h"
+#include "repair/write_impl.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+bool qs_out_storage_read(const qs_out_storage *s, uint64_t offset, void *buf, size_t n, qs_err *e) {
+    if (s->from) return qs_storage_read(s->from, s->storage, offset, buf, n, e);
+    if (n) memcpy(buf, (const char *)s->data + offset, n);
+    return true;
+}
+
+/* ---- progress of two passes ---- */
+
+typedef struct two_passes {
+    const qs_progress *outer;
+    bool second;
+} two_passes;
+
+static bool report(void *ctx, uint64_t done, uint64_t total) {
+    const two_passes *p = ctx;
+    qs_err ignored = QS_ERR_INIT;
+    return qs_progress_step(p->outer, p->second ? total + done : done, 2 * total, &ignored);
+}
+
+/* ---- the writer ---- */
+
+static bool init_source(qs_out_source *s, const qs_checkpoint *c, qs_err *e) {
+    s->c = c;
+    if (!c) return true;
+    uint32_t n = qs_checkpoint_storage_count(c);
+    s->out = calloc((size_t)n + 1, sizeof *s->out);
+    if (!s->out || !qs_map_reserve(&s->by_key, n)) return qs_nomem(e);
+    for (uint32_t i = 0; i < n; i++)
+        if (!qs_map_put(&s->by_key, qs_checkpoint_storage(c, i)->key, i)) return qs_nomem(e);
+    return true;
+}
+
+static bool init_writer(qs_writer *w, const qs_resolution *r, qs_err *e) {
+    const qs_resolve_input *in = qs_resolution_input(r);
+    w->r = r;
+    w->edited = in->plan && qs_plan_count(in->plan) > 0;
+    w->fills = calloc((size_t)qs_resolution_live(r) + 1, sizeof *w->fills);
+    w->cache = qs_init_cache_new();
+    if (!w->fills || !w->cache) return qs_nomem(e);
+    return init_source(&w->a, in->a, e) && init_source(&w->b, in->b, e);
+}
+
+static void free_writer(qs_writer *w) {
+    qs_map_free(&w->a.by_key);
+    qs_map_free(&w->b.by_key);
+    free(w->a.out);
+    free(w->b.out);
+    free(w->fills);
+    qs_vec_free(&w->storages);
+    qs_init_cache_free(w->cache);
+    qs_buf_free(&w->pickle);
+    qs_arena_free(&w->arena);
+}
+
+/* ---- may it be written there ---- */
+
+static bool check_content(const qs_resolution *r, qs_err *e) {
+    const qs_checkpoint *a = qs_resolution_input(r)->a;
+    uint32_t tensors = 0;
+    if (qs_container_kind(qs_checkpoint_container(a)) == QS_FILE_TORCHSCRIPT)
+        return qs_fail(e, QS_E_UNSUPPORTED,
+                       "%s: is a TorchScript archive, which can be looked at but not written",
+                       qs_checkpoint_path(a));
+    for (uint32_t i = 0; i < qs_resolution_live(r); i++) {
+        const qs_resolved *x = qs_resolution_entry(r, i);
+        tensors += x->mark == QS_MARK_INIT || qs_resolved_tensor(r, x, NULL) != NULL;
+    }
+    return tensors || qs_fail(e, QS_E_REFUSED, "no tensor is left to save");
+}
+
+static bool is_file_of(const qs_checkpoint *c, const char *path) {
+    return c && qs_file_same(qs_container_file(qs_checkpoint_container(c)), path);
+}
+
+static bool check_target(const qs_resolution *r, const char *path, const qs_write_options *opt, qs_err *e) {
+    const qs_resolve_input *in = qs_resolution_input(r);
+    struct stat st;
+    if (is_file_of(in->a, path))
+        return opt->in_place ||
+               qs_fail(e, QS_E_REFUSED,
+                       "%s: is the file that was opened; choose another name, or save in place "
+                       "(the old file is kept as .bak)",
+                       path);
+    if (is_file_of(in->b, path))
+        return qs_fail(e, QS_E_REFUSED, "%s: is checkpoint B; choose another name", path);
+    if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && !opt->overwrite)
+        return qs_fail(e, QS_E_REFUSED, "%s: exists already; choose another name or allow to overwrite it",
+                       path);
+    return true;
+}
+
+/* ---- the archive ---- */
+
+/* The file's base name without its last extension, as torch names the folder inside. */
+static qs_str prefix_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    qs_str name = qs_str_of(slash ? slash + 1 : path);
+    size_t dot = qs_str_rfind_char(name, '.');
+    if (dot != SIZE_MAX) name.n = dot;
+    return name.n ? name : QS_STR("archive");
+}
+
+static bool from_memory(void *ctx, uint64_t offset, void *buf, size_t n, qs_err *e) {
+    (void)e;
+    memcpy(buf, (const char *)ctx + offset, n);
+    return true;
+}
+
+static bool from_storage(void *ctx, uint64_t offset, void *buf, size_t n, qs_err *e) {
+    return qs_out_storage_read(ctx, offset, buf, n, e);
+}
+
+static bool add_text(qs_zip_out *z, const char *name, qs_str s, qs_err *e) {
+    return qs_zip_out_add(z, qs_str_of(name), s.n, from_memory, (void *)(uintptr_t)s.p, e);
+}
+
+/* A record of A that is none of torch's own. */
+typedef struct extra {
+    const qs_container *c;
+    uint32_t record;
+} extra;
+
+static bool from_record(void *ctx, uint64_t offset, void *buf, size_t n, qs_err *e) {
+    const extra *x = ctx;
+    return qs_record_read(x->c, x->record, offset, buf, n, e);
+}
+
+/* What torch writes itself is written anew or, where it describes torch's own layout, left out. */
+static bool is_torchs_own(qs_str name) {
+    return name.n == 0 || name.p[name.n - 1] == '/' || name.p[0] == '.' || qs_str_is(name, "data.pkl") ||
+           qs_str_is(name, "version") || qs_str_is(name, "byteorder") || qs_str_starts(name, QS_STR("data/"));
+}
+
+static bool add_extras(qs_writer *w, qs_zip_out *z, qs_err *e) {
+    const qs_container *c = qs_checkpoint_container(w->a.c);
+    for (uint32_t i = 0; i < qs_container_count(c); i++) {
+        const qs_record *rec = qs_container_record(c, i);
+        if (is_torchs_own(rec->name)) continue;
+        extra *x = QS_ARENA_NEW(&w->arena, extra);
+        if (!x) return qs_nomem(e);
+        *x = (extra){c, i};
+        if (!qs_zip_out_add(z, rec->name, rec->size, from_record, x, e)) return false;
+    }
+    return true;
+}
+
+/* data.pkl last: a later rename then rewrites only the end of the file. */
+static bool announce(qs_writer *w, qs_zip_out *z, qs_err *e) {
+    if (!add_text(z, "version", QS_STR("3\n"), e) || !add_text(z, "byteorder", QS_STR("little"), e))
+        return false;
+    for (size_t i = 0; i < w->storages.n; i++) {
+        qs_out_storage *s = &w->storages.v[i];
+        qs_buf name = {0};
+        qs_buf_addz(&name, "data/");
+        qs_buf_add(&name, s->key);
+        bool ok =
+            name.failed ? qs_nomem(e) : qs_zip_out_add(z, qs_buf_str(&name), s->bytes, from_storage, s, e);
+        qs_buf_free(&name);
+        if (!ok) return false;
+    }
+    return add_extras(w, z, e) && add_text(z, "data.pkl", qs_buf_str(&w->pickle), e);
+}
+
+static bool write_archive(qs_writer *w, const char *path, int fd, const qs_progress *progress, qs_err *e) {
+    qs_zip_out *z = NULL;
+    if (!qs_zip_out_open(fd, prefix_of(path), &z, e)) return false;
+    if (!announce(w, z, e)) {
+        qs_zip_out_abandon(z);
+        return false;
+    }
+    return qs_zip_out_close(z, progress, e);
+}
+
+/* NAME.bak beside the file itself, also when path is a symlink to it. */
+static bool backup_name(const char *path, char out[PATH_MAX + 8], qs_err *e) {
+    char real[PATH_MAX];
+    if (!realpath(path, real)) return qs_fail_errno(e, QS_E_IO, errno, "%s", path);
+    snprintf(out, PATH_MAX + 8, "%s.bak", real);
+    return true;
+}
+
+static bool publish(qs_temp *t, const qs_resolution *r, const char *path, qs_err *e) {
+    char backup[PATH_MAX + 8];
+    if (!is_file_of(qs_resolution_input(r)->a, path)) return qs_temp_publish(t, NULL, e);
+    if (backup_name(path, backup, e)) return qs_temp_publish(t, backup, e);
+    qs_temp_discard(t);
+    return false;
+}
+
+static bool write_to(qs_writer *w, const char *path, const qs_write_options *opt, qs_err *e) {
+    qs_temp *t = NULL;
+    two_passes passes = {.outer = opt->progress};
+    qs_progress progress = {report, &passes};
+    if (!qs_temp_create(path, &t, e)) return false;
+    bool ok = write_archive(w, path, qs_temp_fd(t), &progress, e);
+    passes.second = true;
+    ok = ok && qs_write_verify(w, qs_temp_path(t), &progress, e);
+    if (ok) return publish(t, w->r, path, e);
+    qs_temp_discard(t);
+    return false;
+}
+
+bool qs_write_pt(const qs_resolution *r, const char *path, const qs_write_options *opt, qs_err *e) {
+    static const qs_write_options none = {0};
+    qs_writer w = {0};
+    if (!opt) opt = &none;
+    if (!check_target(r, path, opt, e) || !check_content(r, e)) return false;
+    bool ok = init_writer(&w, r, e) && qs_write_pickle(&w, e) && write_to(&w, path, opt, e);
+    free_writer(&w);
+    if (!ok && e->code == QS_E_IO && !strstr(e->msg, path)) qs_err_prefix(e, path);
+    return ok;
+}
+
+const char *qs_write_note(const qs_resolution *r) {
+    const qs_resolve_input *in = qs_resolution_input(r);
+    if (!in->plan || qs_plan_count(in->plan) == 0 || qs_checkpoint_chosen_root(in->a)->kind != QS_ROOT_MODULE)
+        return NULL;
+    return "the pickled module becomes its state dict: build the model in Python and load_state_dict() it";
+}

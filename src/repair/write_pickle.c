@@ -1,0 +1,264 @@
+/* data.pkl of the new file: A's object graph re-emitted, with the chosen state dict and its `_metadata`
+ * replaced by what the resolution says, and storages of B under keys of their own. */
+#include "format/pickle_emit.h"
+#include "repair/write_impl.h"
+
+#include <inttypes.h>
+
+enum { BATCH = 1000 };
+
+typedef struct job {
+    qs_writer *w;
+    qs_emit *m;
+    const qs_graph *a;
+    qs_node root, metadata; /* of A */
+    qs_limits limits;
+    qs_err *e;
+} job;
+
+static bool to_buf(void *ctx, const void *p, size_t n, qs_err *e) {
+    qs_buf_add(ctx, (qs_str){p, n});
+    return !((qs_buf *)ctx)->failed || qs_nomem(e);
+}
+
+static bool op(job *j, qs_emit_op code) {
+    return qs_emit_code(j->m, code, j->e);
+}
+static bool str(job *j, qs_str s) {
+    return qs_emit_str(j->m, s, j->e);
+}
+static bool global(job *j, const char *module, const char *name) {
+    return qs_emit_global(j->m, qs_str_of(module), qs_str_of(name), j->e);
+}
+static bool node(job *j, const qs_graph *g, qs_node n) {
+    return qs_emit_node(j->m, g, n, &j->limits, j->e);
+}
+static bool empty_ordered_dict(job *j) {
+    return global(j, "collections", "OrderedDict") && op(j, QS_OP_EMPTY_TUPLE) && op(j, QS_OP_REDUCE);
+}
+
+/* ---- storages ---- */
+
+/* A key no storage of A has. */
+static bool new_key(job *j, qs_str *out) {
+    char text[24];
+    do snprintf(text, sizeof text, "%" PRIu64, j->w->next_key++);
+    while (qs_map_get(&j->w->a.by_key, qs_str_of(text)) != QS_MAP_NONE);
+    *out = qs_arena_str(&j->w->arena, qs_str_of(text));
+    return out->p || qs_nomem(j->e);
+}
+
+static bool check_record(const qs_checkpoint *c, const qs_storage *s, qs_err *e) {
+    const qs_record *rec = qs_container_record(qs_checkpoint_container(c), s->record);
+    if (rec && rec->size == s->bytes) return true;
+    return qs_fail(e, QS_E_REFUSED,
+                   "%s: storage %.*s should have %" PRIu64 " bytes and its record has %" PRIu64
+                   "; drop the entries that use it, then save",
+                   qs_checkpoint_path(c), QS_FMT(s->key), s->bytes, rec ? rec->size : 0);
+}
+
+/* Storage i of a document is referred to. */
+static bool use_storage(job *j, qs_out_source *src, uint32_t i) {
+    if (src->out[i]) return true;
+    const qs_storage *s = qs_checkpoint_storage(src->c, i);
+    qs_out_storage o = {.key = s->key, .bytes = s->bytes, .from = src->c, .storage = i};
+    if (!check_record(src->c, s, j->e)) return false;
+    if (src == &j->w->b && !new_key(j, &o.key)) return false;
+    if (!qs_push(&j->w->storages, o)) return qs_nomem(j->e);
+    src->out[i] = (uint32_t)j->w->storages.n;
+    return true;
+}
+
+/* A persistent id of B, under its new key. */
+static bool emit_moved(job *j, const qs_graph *g, qs_node id, qs_str key) {
+    return op(j, QS_OP_MARK) && str(j, QS_STR("storage")) && node(j, g, qs_node_item(g, id, 1)) &&
+           str(j, key) && node(j, g, qs_node_item(g, id, 3)) && node(j, g, qs_node_item(g, id, 4)) &&
+           op(j, QS_OP_TUPLE) && op(j, QS_OP_BINPERSID);
+}
+
+/* False: re-emit as it is. */
+static bool hook_persid(job *j, const qs_graph *g, qs_node n, bool *failed) {
+    qs_out_source *src = g == j->a ? &j->w->a : &j->w->b;
+    qs_node id = qs_node_persid(g, n);
+    if (!qs_str_is(qs_node_str(g, qs_node_item(g, id, 0)), "storage")) return false;
+    uint32_t i = qs_map_get(&src->by_key, qs_node_str(g, qs_node_item(g, id, 2)));
+    if (i == QS_MAP_NONE) return false;
+    *failed = !use_storage(j, src, i);
+    if (*failed || src == &j->w->a) return false;
+    *failed = !emit_moved(j, g, id, j->w->storages.v[src->out[i] - 1].key);
+    return true;
+}
+
+/* ---- values ---- */
+
+static bool emit_ints(job *j, const int64_t *v, uint32_t n) {
+    bool ok = op(j, QS_OP_MARK);
+    for (uint32_t i = 0; ok && i < n; i++) ok = qs_emit_int(j->m, v[i], j->e);
+    return ok && op(j, QS_OP_TUPLE);
+}
+
+static bool emit_shape_and_strides(job *j, qs_shape s) {
+    int64_t stride[64], step = 1;
+    if (s.ndim > 64)
+        return qs_fail(j->e, QS_E_REFUSED, "a value with more than 64 dimensions cannot be written");
+    for (uint32_t i = s.ndim; i > 0; i--) {
+        stride[i - 1] = step;
+        step *= s.dim[i - 1] ? s.dim[i - 1] : 1;
+    }
+    return emit_ints(j, s.dim, s.ndim) && emit_ints(j, stride, s.ndim);
+}
+
+/* torch._utils._rebuild_tensor_v2(storage, 0, size, stride, False, OrderedDict()), or _v3 with the dtype as
+ * its last argument over bytes, for dtypes that have no storage class. */
+static bool emit_fill(job *j, const qs_fill *f, qs_str key) {
+    const qs_dtype_info *d = qs_dtype_get(f->dtype);
+    bool typed = d->storage[0] != 0;
+    uint64_t numel = typed ? f->bytes / d->size : f->bytes;
+    return global(j, "torch._utils", typed ? "_rebuild_tensor_v2" : "_rebuild_tensor_v3") &&
+           op(j, QS_OP_MARK) && op(j, QS_OP_MARK) && str(j, QS_STR("storage")) &&
+           (typed ? global(j, "torch", d->storage) : global(j, "torch.storage", "UntypedStorage")) &&
+           str(j, key) && str(j, QS_STR("cpu")) && qs_emit_int(j->m, (int64_t)numel, j->e) &&
+           op(j, QS_OP_TUPLE) && op(j, QS_OP_BINPERSID) && qs_emit_int(j->m, 0, j->e) &&
+           emit_shape_and_strides(j, f->shape) && qs_emit_bool(j->m, false, j->e) && empty_ordered_dict(j) &&
+           (typed || global(j, "torch", d->name)) && op(j, QS_OP_TUPLE) && op(j, QS_OP_REDUCE);
+}
+
+static bool emit_init(job *j, const qs_resolved *x, uint32_t i) {
+    qs_fill f;
+    qs_out_storage o = {0};
+    if (!qs_resolved_fill(j->w->r, x, j->w->cache, &j->w->arena, &f, j->e)) return false;
+    if (f.dtype == QS_DTYPE_UNKNOWN || f.bytes != qs_shape_numel(f.shape) * qs_dtype_get(f.dtype)->size)
+        return qs_fail(j->e, QS_E_REFUSED, "%.*s: the value made for it has no element type torch knows",
+                       QS_FMT(x->key));
+    if (!new_key(j, &o.key)) return false;
+    o.bytes = f.bytes;
+    o.data = f.data;
+    if (!qs_push(&j->w->storages, o)) return qs_nomem(j->e);
+    j->w->fills[i] = (uint32_t)j->w->storages.n;
+    return emit_fill(j, &f, o.key);
+}
+
+/* What state_dict() gives for a module's parameter: the tensor inside it. */
+static qs_node plain_tensor(const qs_checkpoint *c, const qs_entry *en) {
+    const qs_graph *g = qs_checkpoint_graph(c);
+    qs_node n = en->node;
+    qs_call call;
+    if (qs_checkpoint_chosen_root(c)->kind != QS_ROOT_MODULE) return n;
+    for (int i = 0; i < 64 && qs_node_call(g, n, &call); i++) {
+        if (!qs_str_is(qs_node_module(g, call.callable), "torch._utils") ||
+            !qs_str_starts(qs_node_name(g, call.callable), QS_STR("_rebuild_parameter")))
+            break;
+        n = qs_node_item(g, call.args, 0);
+    }
+    return n;
+}
+
+static bool emit_value(job *j, uint32_t i) {
+    const qs_resolved *x = qs_resolution_entry(j->w->r, i);
+    if (x->mark == QS_MARK_INIT) return emit_init(j, x, i);
+    const qs_checkpoint *c = x->b != QS_NO_INDEX ? j->w->b.c : j->w->a.c;
+    const qs_entry *en = qs_checkpoint_entry(c, x->b != QS_NO_INDEX ? x->b : x->a);
+    const qs_tensor *t = qs_entry_tensor(c, en);
+    if (t && t->bad)
+        return qs_fail(j->e, QS_E_REFUSED, "%.*s cannot be saved: %s; drop it, or take it from elsewhere",
+                       QS_FMT(x->key), t->bad);
+    return node(j, qs_checkpoint_graph(c), plain_tensor(c, en));
+}
+
+/* ---- dicts ---- */
+
+/* An empty dict of the kind node n is. */
+static bool emit_shell(job *j, qs_node n) {
+    qs_call c;
+    if (!qs_node_call(j->a, n, &c)) return op(j, QS_OP_EMPTY_DICT);
+    if (c.kwargs)
+        return qs_fail(j->e, QS_E_UNSUPPORTED, "the state dict is of a class that cannot be written");
+    bool newobj = qs_node_kind_of(j->a, n) == QS_NODE_NEWOBJ;
+    return node(j, j->a, c.callable) && node(j, j->a, c.args) && op(j, newobj ? QS_OP_NEWOBJ : QS_OP_REDUCE);
+}
+
+static bool emit_version_dict(job *j, qs_node was, int64_t version) {
+    bool ok = op(j, QS_OP_EMPTY_DICT);
+    for (size_t i = 0; ok && i < qs_node_pairs(j->a, was); i++) {
+        qs_node key = qs_node_key(j->a, was, i);
+        if (qs_str_is(qs_node_str(j->a, key), "version")) continue;
+        ok = node(j, j->a, key) && node(j, j->a, qs_node_value(j->a, was, i)) && op(j, QS_OP_SETITEM);
+    }
+    if (ok && version >= 0)
+        ok = str(j, QS_STR("version")) && qs_emit_int(j->m, version, j->e) && op(j, QS_OP_SETITEM);
+    return ok;
+}
+
+static bool emit_metadata_items(job *j) {
+    const qs_resolution *r = j->w->r;
+    bool ok = true;
+    for (uint32_t i = 0; ok && i < qs_resolution_metadata_count(r); i++) {
+        int64_t version = qs_resolution_metadata_version(r, i);
+        qs_node was = qs_resolution_metadata_node(r, i);
+        ok = str(j, qs_resolution_metadata_prefix(r, i)) &&
+             (was && version == INT64_MIN ? node(j, j->a, was) : emit_version_dict(j, was, version)) &&
+             op(j, QS_OP_SETITEM);
+    }
+    return ok;
+}
+
+static bool emit_metadata_build(job *j) {
+    return op(j, QS_OP_EMPTY_DICT) && str(j, QS_STR("_metadata")) && empty_ordered_dict(j) &&
+           emit_metadata_items(j) && op(j, QS_OP_SETITEM) && op(j, QS_OP_BUILD);
+}
+
+static bool emit_items(job *j) {
+    uint32_t n = qs_resolution_live(j->w->r);
+    bool ok = true;
+    for (uint32_t i = 0; ok && i < n; i++) {
+        if (i % BATCH == 0) ok = op(j, QS_OP_MARK);
+        ok = ok && str(j, qs_resolution_entry(j->w->r, i)->key) && emit_value(j, i);
+        if (ok && (i + 1 == n || (i + 1) % BATCH == 0)) ok = op(j, QS_OP_SETITEMS);
+    }
+    return ok;
+}
+
+/* The state dict itself. */
+static bool emit_root(job *j) {
+    bool dict = qs_checkpoint_chosen_root(j->w->a.c)->kind == QS_ROOT_STATE_DICT;
+    bool call = qs_node_kind_of(j->a, j->root) != QS_NODE_DICT;
+    bool add = qs_resolution_has_metadata(j->w->r) && j->metadata == QS_NODE_NONE;
+    bool keep = dict && (call || !add); /* a plain dict has no attributes */
+    bool ok = (keep ? emit_shell(j, j->root) : empty_ordered_dict(j)) &&
+              qs_emit_put_node(j->m, j->a, j->root, j->e) && emit_items(j);
+    qs_call c;
+    if (dict && qs_node_call(j->a, j->root, &c))
+        for (uint32_t i = 0; ok && i < c.builds; i++)
+            ok = node(j, j->a, qs_node_build(j->a, j->root, i)) && op(j, QS_OP_BUILD);
+    return ok && (!add || emit_metadata_build(j));
+}
+
+static bool hook(void *ctx, qs_emit *m, const qs_graph *g, qs_node n, bool *failed, qs_err *e) {
+    job *j = ctx;
+    (void)m, (void)e;
+    if (qs_node_kind_of(g, n) == QS_NODE_PERSID) return hook_persid(j, g, n, failed);
+    if (g != j->a || !j->w->edited) return false;
+    if (n == j->root) {
+        *failed = !emit_root(j);
+        return true;
+    }
+    if (n != j->metadata || n == QS_NODE_NONE) return false;
+    *failed = !(emit_shell(j, n) && qs_emit_put_node(m, g, n, e) && emit_metadata_items(j));
+    return true;
+}
+
+bool qs_write_pickle(qs_writer *w, qs_err *e) {
+    const qs_checkpoint *a = w->a.c;
+    job j = {.w = w,
+             .a = qs_checkpoint_graph(a),
+             .root = qs_checkpoint_chosen_root(a)->node,
+             .metadata = qs_checkpoint_metadata_node(a),
+             .limits = QS_LIMITS_DEFAULT,
+             .e = e};
+    j.m = qs_emit_new(to_buf, &w->pickle);
+    if (!j.m) return qs_nomem(e);
+    qs_emit_set_hook(j.m, hook, &j);
+    bool ok = qs_emit_begin(j.m, e) && node(&j, j.a, qs_graph_root(j.a)) && qs_emit_end(j.m, e);
+    qs_emit_free(j.m);
+    return ok;
+}
