@@ -1,0 +1,125 @@
+/* Which parts of a file are pickles. */
+#include "format/audit.h"
+
+#include "format/pickle_at.h"
+
+#include <stdlib.h>
+
+enum { MAX_PICKLES = 64 };
+
+qs_audit_class qs_audit_worst(const qs_audit *a) {
+    qs_audit_class worst = QS_AUDIT_TORCH;
+    for (size_t i = 0; i < a->items.n; i++)
+        if (a->items.v[i].cls > worst) worst = a->items.v[i].cls;
+    return worst;
+}
+
+void qs_audit_close(qs_audit *a) {
+    if (!a) return;
+    qs_vec_free(&a->pickles);
+    qs_vec_free(&a->items);
+    qs_arena_free(&a->arena);
+    free(a);
+}
+
+static bool add_record(qs_audit *a, qs_container *c, uint32_t i, const qs_limits *limits, qs_err *e) {
+    char *data;
+    size_t n, end;
+    qs_str name = qs_arena_str(&a->arena, qs_container_record(c, i)->name);
+    if (!name.p) return qs_nomem(e);
+    if (!qs_record_slurp(c, i, limits->pickle_bytes, &data, &n, e)) return false;
+    bool ok = qs_audit_add(a, data, n, name.p, 0, limits, &end, e);
+    free(data);
+    return ok;
+}
+
+/* torch.load reads data.pkl, torch.jit.load constants.pkl too; other pickles are for whoever opens them. */
+static bool audit_zip(qs_audit *a, qs_file *f, const qs_limits *limits, qs_err *e) {
+    qs_container *c;
+    if (!qs_container_open(f, limits, &c, e)) return false;
+    bool ok = true;
+    for (uint32_t i = 0; ok && i < qs_container_count(c); i++) {
+        qs_str name = qs_container_record(c, i)->name;
+        if (qs_str_ends(name, QS_STR(".pkl")) && a->pickles.n < MAX_PICKLES)
+            ok = add_record(a, c, i, limits, e);
+    }
+    qs_container_close(c);
+    return ok;
+}
+
+/* Pickles in a row. After the five of a legacy file come raw bytes; a bare file may hold any number. */
+static bool audit_row(qs_audit *a, const qs_file *f, const qs_limits *limits, qs_err *e) {
+    static const char *const names[] = {"magic number", "protocol version", "system info", "object",
+                                        "storage keys"};
+    uint64_t at = 0;
+    size_t most = a->kind == QS_FILE_LEGACY ? 5 : MAX_PICKLES;
+    for (size_t i = 0; i < most && at < qs_file_size(f); i++) {
+        const char *name = a->kind == QS_FILE_LEGACY ? names[i] : "pickle";
+        qs_graph *g = NULL;
+        qs_err cause = QS_ERR_INIT;
+        char *data = NULL;
+        size_t n = 0, end = 0;
+        bool read = qs_pickle_read_at(f, at, name, limits, &data, &n, &g, &cause);
+        bool ok = read || n > 0;
+        if (ok)
+            ok = qs_audit_add(a, data, read ? qs_graph_end(g) : n, name, at, limits, &end, e);
+        else if (e->code == QS_OK)
+            *e = cause;
+        qs_graph_free(g);
+        free(data);
+        if (!ok) return false;
+        if (!read) break;
+        at += end;
+    }
+    return true;
+}
+
+/* A pickle of protocol 0 or 1 begins like any text. It is taken for one if it reads as one, or would run code
+ * before it breaks off. */
+static bool audit_guess(qs_audit *a, const qs_file *f, const qs_limits *limits, qs_err *e) {
+    qs_err ignored = QS_ERR_INIT;
+    bool ok = audit_row(a, f, limits, &ignored);
+    bool pickle = ok && a->pickles.n && (!a->pickles.v[0].broken || qs_audit_worst(a) == QS_AUDIT_CODE);
+    return pickle || qs_sniff_refuse(f, a->kind, e);
+}
+
+static int by_class(const void *x, const void *y) {
+    const qs_audit_item *a = x, *b = y;
+    if (a->cls != b->cls) return a->cls > b->cls ? -1 : 1;
+    if (a->pickle != b->pickle) return a->pickle < b->pickle ? -1 : 1;
+    return a->offset < b->offset ? -1 : a->offset > b->offset;
+}
+
+static bool audit_file(qs_audit *a, qs_file *f, const qs_limits *limits, qs_err *e) {
+    a->kind = qs_sniff(f);
+    if (a->kind == QS_FILE_TORCH_ZIP || a->kind == QS_FILE_TORCHSCRIPT) return audit_zip(a, f, limits, e);
+    bool ok;
+    switch (a->kind) {
+    case QS_FILE_LEGACY:
+    case QS_FILE_PICKLE: ok = audit_row(a, f, limits, e); break;
+    case QS_FILE_SAFETENSORS: ok = true; break; /* no pickle in it */
+    case QS_FILE_TEXT:
+    case QS_FILE_UNKNOWN: ok = audit_guess(a, f, limits, e); break;
+    default: ok = qs_sniff_refuse(f, a->kind, e);
+    }
+    qs_file_close(f);
+    return ok;
+}
+
+bool qs_audit_open(const char *path, const qs_limits *limits, qs_audit **out, qs_err *e) {
+    qs_file *f;
+    qs_limits defaults = QS_LIMITS_DEFAULT;
+    if (!qs_file_open(path, &f, e)) return false;
+    qs_audit *a = calloc(1, sizeof *a);
+    if (!a) {
+        qs_file_close(f);
+        return qs_nomem(e);
+    }
+    if (!audit_file(a, f, limits ? limits : &defaults, e)) {
+        qs_audit_close(a);
+        return false;
+    }
+    if (a->items.n) qsort(a->items.v, a->items.n, sizeof *a->items.v, by_class);
+    *out = a;
+    return true;
+}

@@ -1,0 +1,165 @@
+#include "format/audit.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static const qs_limits limits = QS_LIMITS_DEFAULT;
+
+static qs_audit_class class_of(const char *module, const char *name) {
+    return qs_audit_class_of(qs_str_of(module), qs_str_of(name));
+}
+
+static void names_have_classes(void **state) {
+    (void)state;
+    static const struct {
+        const char *module, *name;
+        qs_audit_class cls;
+    } cases[] = {
+        {"collections", "OrderedDict", QS_AUDIT_TORCH},
+        {"torch._utils", "_rebuild_tensor_v2", QS_AUDIT_TORCH},
+        {"torch", "FloatStorage", QS_AUDIT_TORCH},
+        {"torch", "float8_e4m3fn", QS_AUDIT_TORCH},
+        {"__builtin__", "set", QS_AUDIT_TORCH},
+        {"numpy.core.multiarray", "_reconstruct", QS_AUDIT_DATA},
+        {"numpy", "float64", QS_AUDIT_DATA},
+        {"builtins", "dict", QS_AUDIT_DATA},
+        {"ultralytics.nn.tasks", "DetectionModel", QS_AUDIT_LIBRARY},
+        {"torch.nn.modules.conv", "Conv2d", QS_AUDIT_LIBRARY},
+        {"torch", "relu", QS_AUDIT_LIBRARY},
+        {"osmnx", "graph", QS_AUDIT_LIBRARY},
+        {"os", "system", QS_AUDIT_CODE},
+        {"posix", "system", QS_AUDIT_CODE},
+        {"nt", "system", QS_AUDIT_CODE},
+        {"subprocess", "Popen", QS_AUDIT_CODE},
+        {"builtins", "eval", QS_AUDIT_CODE},
+        {"__builtin__", "eval", QS_AUDIT_CODE},
+        {"builtins", "__import__", QS_AUDIT_CODE},
+        {"importlib", "import_module", QS_AUDIT_CODE},
+        {"runpy", "run_path", QS_AUDIT_CODE},
+        {"asyncio.unix_events", "_UnixSubprocessTransport._start", QS_AUDIT_CODE},
+        {"operator", "attrgetter", QS_AUDIT_CODE},
+        {"torch.hub", "load", QS_AUDIT_CODE},
+        {"torch", "load", QS_AUDIT_CODE},
+        {"torch.serialization", "os.system", QS_AUDIT_CODE},
+        {"torch.serialization", "os", QS_AUDIT_CODE},
+        {"numpy.testing._private.utils", "runstring", QS_AUDIT_CODE},
+        {"torch.nn.modules.conv", "Conv2d.__init__.__globals__", QS_AUDIT_CODE},
+        {"torch", "FloatStorage.evil", QS_AUDIT_LIBRARY},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (class_of(cases[i].module, cases[i].name) != cases[i].cls)
+            fail_msg("%s %s is %s", cases[i].module, cases[i].name,
+                     qs_audit_class_name(class_of(cases[i].module, cases[i].name)));
+}
+
+static qs_audit *audit(const char *data, size_t n) {
+    qs_audit *a = calloc(1, sizeof *a);
+    qs_err e = QS_ERR_INIT;
+    size_t end;
+    assert_non_null(a);
+    if (!qs_audit_add(a, data, n, "data.pkl", 0, &limits, &end, &e)) fail_msg("%s", e.msg);
+    return a;
+}
+#define AUDIT(lit) audit(lit, sizeof(lit) - 1)
+
+static const qs_audit_item *find(const qs_audit *a, const char *name) {
+    for (size_t i = 0; i < a->items.n; i++)
+        if (qs_str_is(a->items.v[i].name, name)) return &a->items.v[i];
+    fail_msg("%s is not listed", name);
+    return NULL;
+}
+
+static void counts_uses(void **state) {
+    (void)state;
+    qs_audit *a = AUDIT("\x80\x02(ccollections\nOrderedDict\nq\x00)Rh\x00)Rcmy.mod\nNet\n)\x81}bt.");
+    const qs_audit_item *dict = find(a, "OrderedDict"), *net = find(a, "Net");
+    assert_int_equal(dict->imports, 1);
+    assert_int_equal(dict->calls, 2);
+    assert_int_equal(dict->offset, 3);
+    assert_int_equal(net->news, 1);
+    assert_int_equal(net->builds, 1);
+    assert_int_equal(qs_audit_worst(a), QS_AUDIT_LIBRARY);
+    assert_null(a->pickles.v[0].broken);
+    qs_audit_close(a);
+}
+
+/* What was called and thrown away ran all the same. */
+static void sees_what_is_popped(void **state) {
+    (void)state;
+    qs_audit *a = AUDIT("\x80\x02"
+                        "cos\nsystem\n(X\x02\0\0\0idtR0N.");
+    assert_int_equal(find(a, "system")->calls, 1);
+    assert_int_equal(qs_audit_worst(a), QS_AUDIT_CODE);
+    qs_audit_close(a);
+}
+
+/* Python runs everything before the byte at which it finds the pickle broken. */
+static void sees_what_runs_before_the_end(void **state) {
+    (void)state;
+    static const char *const ends[] = {
+        "", "\xff", "s", "X\xff\xff\xff\x7f", "(((", "\x95\xff\xff\xff\xff\0\0\0\0"};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        qs_buf b = {0};
+        qs_buf_add(&b, QS_STR("\x80\x02"
+                              "cos\nsystem\n(X\x02\0\0\0idtR"));
+        qs_buf_addz(&b, ends[i]);
+        qs_audit *a = audit(b.p, b.n);
+        assert_int_equal(qs_audit_worst(a), QS_AUDIT_CODE);
+        assert_int_equal(find(a, "system")->calls, 1);
+        assert_non_null(a->pickles.v[0].broken);
+        qs_audit_close(a);
+        qs_buf_free(&b);
+    }
+}
+
+/* BUILD on a class changes torch itself. */
+static void sees_patched_classes(void **state) {
+    (void)state;
+    qs_audit *a = AUDIT("\x80\x02"
+                        "ctorch.nn.modules.module\nModule\n}X\x01\0\0\0xK\x01sb.");
+    assert_int_equal(qs_audit_worst(a), QS_AUDIT_CODE);
+    qs_audit_close(a);
+}
+
+static void getattr_is_judged_by_its_use(void **state) {
+    (void)state;
+    /* a nested class of a library, and an instance of it */
+    qs_audit *a = AUDIT("\x80\x02"
+                        "cbuiltins\ngetattr\ncmy.mod\nNet\nX\x05\0\0\0Inner\x86R)\x81.");
+    assert_int_equal(qs_audit_worst(a), QS_AUDIT_LIBRARY);
+    qs_audit_close(a);
+    /* its result called */
+    a = AUDIT("\x80\x02"
+              "cbuiltins\ngetattr\ncmy.mod\nNet\nX\x03\0\0\0run\x86R)R.");
+    assert_int_equal(qs_audit_worst(a), QS_AUDIT_CODE);
+    qs_audit_close(a);
+    /* a way to os */
+    a = AUDIT("\x80\x02"
+              "cbuiltins\ngetattr\nctorch\nserialization\nX\x02\0\0\0os\x86R.");
+    assert_int_equal(qs_audit_worst(a), QS_AUDIT_CODE);
+    qs_audit_close(a);
+    /* of what was looked up */
+    a = AUDIT("\x80\x02"
+              "cbuiltins\ngetattr\nq\x00h\x00"
+              "cmy.mod\nNet\nX\x01\0\0\0a\x86RX\x01\0\0\0b\x86R.");
+    assert_int_equal(qs_audit_worst(a), QS_AUDIT_CODE);
+    qs_audit_close(a);
+}
+
+static void every_class_is_in_the_table(void **state) {
+    (void)state;
+    for (int c = QS_AUDIT_TORCH; c <= QS_AUDIT_CODE; c++) assert_true(strlen(qs_audit_class_name(c)) > 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_have_classes),          cmocka_unit_test(counts_uses),
+        cmocka_unit_test(sees_what_is_popped),         cmocka_unit_test(sees_what_runs_before_the_end),
+        cmocka_unit_test(sees_patched_classes),        cmocka_unit_test(getattr_is_judged_by_its_use),
+        cmocka_unit_test(every_class_is_in_the_table),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
