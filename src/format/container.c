@@ -2,6 +2,7 @@
 
 #include "base/arena.h"
 #include "base/map.h"
+#include "format/parts.h"
 #include "format/zip_dir.h"
 
 #include <inttypes.h>
@@ -30,6 +31,7 @@ struct qs_container {
     struct cache *cache;
     bool big_endian;
     qs_map names;
+    qs_parts *parts; /* instead of a directory, for files that are no archives */
 };
 
 void qs_container_close(qs_container *c) {
@@ -40,6 +42,7 @@ void qs_container_close(qs_container *c) {
     free(c->entries);
     free(c->directory);
     qs_map_free(&c->names);
+    qs_parts_free(c->parts);
     qs_file_close(c->file);
     free(c);
 }
@@ -205,9 +208,11 @@ static bool inflate_record(const qs_container *c, uint32_t i, qs_err *e) {
 
 bool qs_record_read(const qs_container *c, uint32_t record, uint64_t offset, void *buf, size_t n, qs_err *e) {
     if (record >= c->count) return qs_fail(e, QS_E_INPUT, "%s: no such record", qs_file_path(c->file));
-    qs_zip_entry *x = &c->entries[record];
-    if (offset > x->size || n > x->size - offset)
+    uint64_t size = c->records[record].size;
+    if (offset > size || n > size - offset)
         return record_fail(c, record, QS_E_INPUT, e, "is shorter than what is to be read from it");
+    if (c->parts) return qs_parts_read(c->parts, c->file, record, offset, buf, n, e);
+    qs_zip_entry *x = &c->entries[record];
     if (!qs_zip_local(c->file, x, e)) return false;
     if (x->method == 0) return qs_file_read(c->file, x->data + offset, buf, n, e);
     if (!inflate_record(c, record, e)) return false;
@@ -218,7 +223,7 @@ bool qs_record_read(const qs_container *c, uint32_t record, uint64_t offset, voi
 bool qs_record_slurp(const qs_container *c, uint32_t record, uint64_t limit, char **out, size_t *n,
                      qs_err *e) {
     if (record >= c->count) return qs_fail(e, QS_E_INPUT, "%s: no such record", qs_file_path(c->file));
-    uint64_t size = c->entries[record].size;
+    uint64_t size = c->records[record].size;
     if (size > limit || size >= SIZE_MAX)
         return qs_fail(e, QS_E_LIMIT, "%s: record %.*s has %" PRIu64 " bytes, the limit is %" PRIu64,
                        qs_file_path(c->file), QS_FMT(c->records[record].name), size, limit);
@@ -231,6 +236,15 @@ bool qs_record_slurp(const qs_container *c, uint32_t record, uint64_t limit, cha
     p[size] = 0;
     *out = p;
     *n = (size_t)size;
+    return true;
+}
+
+bool qs_record_offset(const qs_container *c, uint32_t record, uint64_t *out, qs_err *e) {
+    if (record >= c->count) return qs_fail(e, QS_E_INPUT, "%s: no such record", qs_file_path(c->file));
+    *out = QS_ERR_NO_OFFSET;
+    if (c->parts) return qs_parts_offset(c->parts, record, out), true;
+    if (!qs_zip_local(c->file, &c->entries[record], e)) return false;
+    *out = c->entries[record].data;
     return true;
 }
 
@@ -293,6 +307,33 @@ bool qs_container_open(qs_file *f, const qs_limits *limits, qs_container **out, 
     ok = ok && (c->count > CROSS_CHECK_MAX || qs_zip_cross_check(f, c->entries, c->count, e));
     ok = ok && add_records(c, e) && find_kind(c, e) && check_version(c, e) && check_byteorder(c, e);
     if (!ok) {
+        qs_container_close(c);
+        return false;
+    }
+    *out = c;
+    return true;
+}
+
+static bool take_parts(qs_container *c, qs_err *e) {
+    c->count = qs_parts_count(c->parts);
+    c->records = calloc(c->count ? c->count : 1, sizeof *c->records);
+    if (!c->records || !qs_map_reserve(&c->names, c->count)) return qs_nomem(e);
+    for (uint32_t i = 0; i < c->count; i++) {
+        c->records[i] = *qs_parts_record(c->parts, i);
+        if (!qs_map_put(&c->names, c->records[i].name, i)) return qs_nomem(e);
+    }
+    return true;
+}
+
+bool qs_container_of_parts(qs_file *f, qs_file_kind kind, qs_parts *p, qs_container **out, qs_err *e) {
+    qs_container *c = calloc(1, sizeof *c);
+    if (!c) {
+        qs_parts_free(p);
+        qs_file_close(f);
+        return qs_nomem(e);
+    }
+    *c = (qs_container){.file = f, .kind = kind, .parts = p, .prefix = QS_STR("archive")};
+    if (!take_parts(c, e)) {
         qs_container_close(c);
         return false;
     }

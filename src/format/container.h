@@ -58,6 +58,9 @@ uint32_t qs_container_find(const qs_container *c, qs_str name); /* index or UINT
 /* n bytes from offset within a record's content. Stored records are read with pread at any offset; deflated
  * ones are inflated on first use and kept (QS_E_LIMIT beyond the limits). Logically const, but not thread-safe. */
 bool qs_record_read(const qs_container *c, uint32_t record, uint64_t offset, void *buf, size_t n, qs_err *e);
+/* Byte of the file at which a record's content begins (of a deflated one, its compressed bytes); QS_ERR_NO_OFFSET
+ * if it is not in this file. */
+bool qs_record_offset(const qs_container *c, uint32_t record, uint64_t *out, qs_err *e);
 /* The whole record, owned by the caller (free). Refuses more than `limit` bytes. */
 bool qs_record_slurp(const qs_container *c, uint32_t record, uint64_t limit, char **out, size_t *n, qs_err *e);
 

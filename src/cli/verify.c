@@ -1,0 +1,96 @@
+/* qatscope verify: is the file whole? */
+#include "model/verify.h"
+#include "cli/cli.h"
+
+#include <inttypes.h>
+#include <unistd.h>
+
+typedef struct meter {
+    unsigned percent;
+    bool shown;
+} meter;
+
+static bool show_progress(void *ctx, uint64_t done, uint64_t total) {
+    meter *m = ctx;
+    unsigned percent = total ? (unsigned)((double)done * 100 / (double)total) : 100;
+    if (m->shown && percent == m->percent) return true;
+    *m = (meter){percent, true};
+    fprintf(stderr, "\rverifying %3u %%", percent);
+    return true;
+}
+
+static void print_lines(const char *title, const qs_verify_line *v, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        printf("%s: ", title);
+        qs_str_fput_printable(v[i].where, stdout);
+        if (v[i].where.n) printf(": ");
+        qs_str_fput_printable(v[i].what, stdout);
+        putchar('\n');
+    }
+}
+
+static void print_crc(const qs_verify *v) {
+    if (!v->has_crc)
+        printf("checksums  none in this format\n");
+    else
+        printf("checksums  %u right, %u wrong, %u switched off\n", v->crc_right, v->crc_wrong, v->crc_off);
+}
+
+static void print_text(const qs_verify *v) {
+    printf("records    %u, %" PRIu64 " bytes\n", v->records, v->bytes);
+    print_crc(v);
+    printf("storages   %u\ntensors    %u\n", v->storages, v->tensors);
+    print_lines("note", v->notes.v, v->notes.n);
+    print_lines("wrong", v->problems.v, v->problems.n);
+    if (v->problems.n == 0) printf("the file is whole\n");
+}
+
+static void add_lines(qs_buf *b, const char *name, const qs_verify_line *v, size_t n) {
+    qs_buf_addf(b, ",\n \"%s\": [", name);
+    for (size_t i = 0; i < n; i++) {
+        qs_buf_addf(b, "%s\n  {\"where\": ", i ? "," : "");
+        qs_buf_add_json(b, v[i].where);
+        qs_buf_addz(b, ", \"what\": ");
+        qs_buf_add_json(b, v[i].what);
+        qs_buf_addc(b, '}');
+    }
+    qs_buf_addc(b, ']');
+}
+
+static void print_json(const qs_verify *v) {
+    qs_buf b = {0};
+    qs_buf_addf(&b,
+                "{\"ok\": %s, \"records\": %u, \"bytes\": %" PRIu64 ", \"storages\": %u, \"tensors\": %u,\n",
+                v->problems.n ? "false" : "true", v->records, v->bytes, v->storages, v->tensors);
+    qs_buf_addf(&b,
+                " \"crc\": {\"right\": %u, \"wrong\": %u, \"off\": %u}, \"unaligned\": %u, \"deflated\": %u",
+                v->crc_right, v->crc_wrong, v->crc_off, v->unaligned, v->deflated);
+    add_lines(&b, "problems", v->problems.v, v->problems.n);
+    add_lines(&b, "notes", v->notes.v, v->notes.n);
+    qs_buf_addz(&b, "}\n");
+    if (!b.failed) fwrite(b.p, 1, b.n, stdout);
+    qs_buf_free(&b);
+}
+
+int qs_cmd_verify(int argc, char **argv) {
+    qs_cli_common common = {0};
+    const char *pos[1];
+    meter m = {0};
+    qs_verify *v = NULL;
+    qs_err e = QS_ERR_INIT;
+    const qs_opt opts[] = {QS_CLI_OPT_JSON(&common), QS_CLI_OPT_QUIET(&common)};
+    qs_parse p = qs_cli_parse(argc, argv, opts, sizeof opts / sizeof *opts, pos, 1, 1);
+    if (p != QS_PARSE_OK) return p == QS_PARSE_DONE ? 0 : 2;
+    qs_progress progress = {show_progress, &m};
+    bool talk = !common.quiet && isatty(STDERR_FILENO);
+    bool ok = qs_verify_file(pos[0], NULL, talk ? &progress : NULL, &v, &e);
+    if (m.shown) fprintf(stderr, "\r\033[K");
+    if (!ok) return qs_cli_fail(&e);
+    if (common.json)
+        print_json(v);
+    else
+        print_text(v);
+    int status = v->problems.n ? 1 : 0;
+    qs_verify_free(v);
+    return status;
+}
