@@ -703,9 +703,10 @@ bool qs_pickle_read(const void *data, size_t n, const char *record, const qs_lim
                           limits->pickle_bytes);
     qs_err own = QS_ERR_INIT; /* the cursor reads this one: *e may hold an older error */
     vm m = {.lim = limits, .err = &own, .in = {.p = data, .n = n, .record = record, .err = &own}};
-    m.fold_budget = n;
+    m.fold_budget = 4 * n; /* each text, list and set once, Latin-1 doubled by UTF-8 */
     m.g = qs_graph_new_(data, n);
-    bool ok = m.g ? run(&m) : qs_nomem(&own);
+    /* Reserved, so that the address of an empty stack is one to count from. */
+    bool ok = m.g && qs_reserve(&m.stack, 64) ? run(&m) : qs_nomem(&own);
     free(m.stack.v);
     free(m.marks.v);
     qs_memo_free(&m.memo);
