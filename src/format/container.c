@@ -291,6 +291,12 @@ static bool find_kind(qs_container *c, qs_err *e) {
     return true;
 }
 
+static bool check_all(const qs_container *c, qs_err *e) {
+    for (uint32_t i = 0; i < c->count; i++)
+        if (!qs_zip_local(c->file, &c->entries[i], e)) return false;
+    return qs_zip_cross_check(c->file, c->entries, c->count, e);
+}
+
 bool qs_container_open(qs_file *f, const qs_limits *limits, qs_container **out, qs_err *e) {
     qs_zip_end end;
     qs_container *c = calloc(1, sizeof *c);
@@ -304,8 +310,8 @@ bool qs_container_open(qs_file *f, const qs_limits *limits, qs_container **out, 
     if (ok && end.entries > UINT32_MAX - 1)
         ok = qs_fail(e, QS_E_LIMIT, "%s: too many zip entries", qs_file_path(f));
     if (ok) c->count = (uint32_t)end.entries;
-    ok = ok && (c->count > CROSS_CHECK_MAX || qs_zip_cross_check(f, c->entries, c->count, e));
     ok = ok && add_records(c, e) && find_kind(c, e) && check_version(c, e) && check_byteorder(c, e);
+    ok = ok && (c->count > CROSS_CHECK_MAX || check_all(c, e));
     if (!ok) {
         qs_container_close(c);
         return false;

@@ -32,9 +32,7 @@ typedef struct qs_zip_entry {
  * fill its place exactly. */
 bool qs_zip_read_dir(const qs_file *f, const qs_zip_end *end, const qs_limits *limits, char **bytes,
                      qs_zip_entry **entries, qs_err *e);
-/* Reads the local header once and checks that it agrees with the directory; sets x->data. Local headers are
- * read when their content is wanted: reading all of them at once would double the time to open 100k tensors.
- */
+/* Reads the local header once and checks that it agrees with the directory; sets x->data. */
 bool qs_zip_local(const qs_file *f, qs_zip_entry *x, qs_err *e);
 /* A second opinion: libzip with its consistency check must see the same entries. */
 bool qs_zip_cross_check(const qs_file *f, const qs_zip_entry *entries, uint64_t n, qs_err *e);
