@@ -7,7 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { BLOCK = 8192, LANES = 32 };
+enum { BLOCK = 16384, LANES = 32 };
 
 /* Geometry of one axis in row-major order: the element i is in channel (i / inner) % count. */
 typedef struct axis {
@@ -44,9 +44,10 @@ bool qs_weight_channels(const qs_weight *w, const qs_qconfig *cfg, size_t *n, qs
 }
 
 /* Widen [*lo, *hi] by x[0..n); *bad gets non-zero when an element is a NaN. The lanes are independent, so
- * that the compiler may use one vector instruction for many; x < lo ? x : lo is exactly minps, and skips
- * NaNs. */
-static void widen(const float *x, size_t n, float *lo, float *hi, uint32_t *bad) {
+ * that the compiler may use one vector instruction for many (gcc does at -O3, and only with a loop for each
+ * result); x < lo ? x : lo is exactly minps, and skips NaNs. */
+static inline __attribute__((always_inline)) void widen_body(const float *x, size_t n, float *lo, float *hi,
+                                                             uint32_t *bad) {
     float l[LANES], h[LANES];
     uint32_t nan[LANES];
     for (int j = 0; j < LANES; j++) l[j] = *lo, h[j] = *hi, nan[j] = 0;
@@ -68,6 +69,27 @@ static void widen(const float *x, size_t n, float *lo, float *hi, uint32_t *bad)
     }
 }
 
+static void widen_any(const float *x, size_t n, float *lo, float *hi, uint32_t *bad) {
+    widen_body(x, n, lo, hi, bad);
+}
+
+#ifdef __x86_64__
+/* The same loops in vectors twice as wide. */
+__attribute__((target("avx2"))) static void widen_avx2(const float *x, size_t n, float *lo, float *hi,
+                                                       uint32_t *bad) {
+    widen_body(x, n, lo, hi, bad);
+}
+#endif
+
+typedef void (*widen_fn)(const float *x, size_t n, float *lo, float *hi, uint32_t *bad);
+
+static widen_fn best_widen(void) {
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx2")) return widen_avx2;
+#endif
+    return widen_any;
+}
+
 /* The same with a channel per element: x[i] belongs to lo[i]. */
 static void widen_each(const float *x, size_t n, float *lo, float *hi, uint32_t *bad) {
     uint32_t nan = 0;
@@ -85,6 +107,7 @@ typedef struct scan {
     axis channel, factor; /* count 1 and inner = numel where there is none */
     float *lo, *hi;
     uint32_t nan;
+    widen_fn widen;
 } scan;
 
 static bool scan_prepare(scan *s, const qs_weight *w, const qs_qconfig *cfg, size_t n, qs_err *e) {
@@ -104,11 +127,11 @@ static bool scan_prepare(scan *s, const qs_weight *w, const qs_qconfig *cfg, siz
 static void scan_run(scan *s, const float *x, uint64_t first, size_t n) {
     size_t c = (size_t)(first / s->channel.inner % s->channel.count);
     if (!s->w->channel_factor) {
-        widen(x, n, &s->lo[c], &s->hi[c], &s->nan);
+        s->widen(x, n, &s->lo[c], &s->hi[c], &s->nan);
         return;
     }
     float lo = INFINITY, hi = -INFINITY, f = s->w->channel_factor[first / s->factor.inner % s->factor.count];
-    widen(x, n, &lo, &hi, &s->nan);
+    s->widen(x, n, &lo, &hi, &s->nan);
     lo *= f;
     hi *= f;
     s->nan |= (uint32_t)(lo != lo || hi != hi);
@@ -169,7 +192,7 @@ static bool scan_all(scan *s, float *block, const qs_progress *progress, qs_err 
 
 bool qs_weight_range(const qs_weight *w, const qs_qconfig *cfg, float *min_val, float *max_val, size_t n,
                      const qs_progress *progress, qs_err *e) {
-    scan s = {.lo = min_val, .hi = max_val};
+    scan s = {.lo = min_val, .hi = max_val, .widen = best_widen()};
     if (!scan_prepare(&s, w, cfg, n, e)) return false;
     for (size_t c = 0; c < n; c++) min_val[c] = INFINITY, max_val[c] = -INFINITY;
     float *block = malloc(BLOCK * sizeof *block);

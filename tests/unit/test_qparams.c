@@ -8,6 +8,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -190,6 +192,63 @@ static void test_bad_elements_are_named(void **state) {
     free(v);
 }
 
+/* The definition: every element times its factor, into the range of its channel. */
+static void naive_range(const qs_weight *w, const float *v, const qs_qconfig *cfg, float *lo, float *hi,
+                        size_t n) {
+    uint64_t numel = 1, inner_c = 1, inner_f = 1;
+    for (uint32_t d = 0; d < w->ndim; d++) {
+        numel *= (uint64_t)w->dim[d];
+        if ((int64_t)d > cfg->ch_axis) inner_c *= (uint64_t)w->dim[d];
+        if ((int64_t)d > w->factor_axis) inner_f *= (uint64_t)w->dim[d];
+    }
+    for (size_t c = 0; c < n; c++) lo[c] = INFINITY, hi[c] = -INFINITY;
+    for (uint64_t i = 0; i < numel; i++) {
+        float x = v[i];
+        if (w->channel_factor) x *= w->channel_factor[i / inner_f % (uint64_t)w->dim[w->factor_axis]];
+        size_t c = qs_qscheme_per_channel(cfg->scheme) ? (size_t)(i / inner_c % n) : 0;
+        if (x < lo[c]) lo[c] = x;
+        if (x > hi[c]) hi[c] = x;
+    }
+}
+
+/* One of n numbers, the same in every run. */
+static uint32_t draw(uint32_t *seed, uint32_t n) {
+    *seed = *seed * 1664525u + 1013904223u;
+    return (*seed >> 8) % n;
+}
+
+static void test_range_equals_its_definition(void **state) {
+    (void)state;
+    uint32_t seed = 12345;
+    for (int round = 0; round < 300; round++) {
+        int64_t dim[4];
+        uint32_t ndim = 1 + draw(&seed, 4);
+        uint64_t numel = 1;
+        for (uint32_t d = 0; d < ndim; d++) {
+            dim[d] = 1 + draw(&seed, ndim == 1 ? 70000 : ndim == 2 ? 300 : 24);
+            numel *= (uint64_t)dim[d];
+        }
+        float *v = malloc(numel * sizeof *v), *factor = malloc(70000 * sizeof *factor);
+        for (uint64_t i = 0; i < numel; i++) v[i] = (float)(draw(&seed, 2000)) - 1000.5f;
+        for (int i = 0; i < 70000; i++) factor[i] = (float)(draw(&seed, 200)) / 64 - 1.5f;
+        struct memory mem = {v, numel, false};
+        qs_weight w = {.key = QS_STR("w"), .ndim = ndim, .dim = dim, .read = memory_read, .ctx = &mem};
+        if (draw(&seed, 2)) w.channel_factor = factor, w.factor_axis = draw(&seed, ndim);
+        qs_qconfig cfg =
+            config(draw(&seed, 3) ? QS_PER_CHANNEL_AFFINE : QS_PER_TENSOR_AFFINE, draw(&seed, ndim));
+        size_t n;
+        qs_err e = QS_ERR_INIT;
+        assert_true(qs_weight_channels(&w, &cfg, &n, &e));
+        float *got = malloc(4 * n * sizeof *got), *want = got + 2 * n;
+        assert_true(qs_weight_range(&w, &cfg, got, got + n, n, NULL, &e));
+        naive_range(&w, v, &cfg, want, want + n, n);
+        for (size_t i = 0; i < 2 * n; i++)
+            if (got[i] != want[i])
+                fail_msg("round %d: %zu: %g is not %g", round, i, (double)got[i], (double)want[i]);
+        free(v), free(factor), free(got);
+    }
+}
+
 static bool stop_half_way(void *ctx, uint64_t done, uint64_t total) {
     (void)ctx;
     return done < total / 2;
@@ -318,7 +377,80 @@ static int batch(const char *in_path, const char *out_path) {
     return fclose(out) ? 4 : 0;
 }
 
+/* ---- --bench: range and parameters of a large weight against reading the same bytes ---- */
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t); /* the machine is shared */
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* As a checkpoint's records are read. */
+static bool file_read(void *ctx, uint64_t first, size_t n, float *out, qs_err *e) {
+    ssize_t got = pread(*(int *)ctx, out, n * sizeof *out, (off_t)(first * sizeof *out));
+    return got == (ssize_t)(n * sizeof *out) || qs_fail(e, QS_E_IO, "short read");
+}
+
+enum { BENCH_C = 512, BENCH_INNER = 512 * 9 * 16, BENCH_N = BENCH_C * BENCH_INNER, BENCH_BLOCK = 16384 };
+
+/* Best of some runs; cfg NULL only reads. Negative on failure. */
+static double bench_one(const qs_weight *w, const qs_qconfig *cfg) {
+    size_t n = 1;
+    qs_err e = QS_ERR_INIT;
+    if (cfg && !qs_weight_channels(w, cfg, &n, &e)) return -1;
+    float *lo = calloc(n, sizeof *lo), *hi = calloc(n, sizeof *hi),
+          *block = malloc(BENCH_BLOCK * sizeof *block);
+    qs_qparam *qp = calloc(n, sizeof *qp);
+    double best = 1e9;
+    bool ok = lo && hi && qp && block;
+    for (int run = 0; ok && run < 9; run++) {
+        double t = seconds();
+        if (cfg) ok = qs_weight_range(w, cfg, lo, hi, n, NULL, &e) && qs_qparams(cfg, lo, hi, n, qp, &e);
+        for (uint64_t i = 0; !cfg && ok && i < BENCH_N; i += BENCH_BLOCK)
+            ok = w->read(w->ctx, i, BENCH_BLOCK, block, &e);
+        t = seconds() - t;
+        if (t < best) best = t;
+    }
+    free(lo), free(hi), free(qp), free(block);
+    return ok ? best : -1;
+}
+
+static int bench(void) {
+    float *v = malloc((size_t)BENCH_N * sizeof *v), *factor = malloc(BENCH_C * sizeof *factor);
+    FILE *f = tmpfile();
+    if (!v || !factor || !f) return 4;
+    for (size_t i = 0; i < BENCH_N; i++) v[i] = (float)((i * 2654435761u) >> 8 & 0xffff) - 32768.0f;
+    for (int i = 0; i < BENCH_C; i++) factor[i] = 1.0f + (float)i;
+    if (fwrite(v, sizeof *v, BENCH_N, f) != BENCH_N || fflush(f)) return 4;
+    int fd = fileno(f);
+    static const int64_t dim[] = {BENCH_C, BENCH_INNER};
+    qs_weight w = {.key = QS_STR("w"), .ndim = 2, .dim = dim, .read = file_read, .ctx = &fd}, scaled = w;
+    scaled.channel_factor = factor;
+    qs_qconfig tensor = config(QS_PER_TENSOR_SYMMETRIC, -1), channel = config(QS_PER_CHANNEL_SYMMETRIC, 0),
+               last = config(QS_PER_CHANNEL_SYMMETRIC, 1);
+    const struct {
+        const char *name;
+        const qs_weight *w;
+        const qs_qconfig *cfg;
+    } t[] = {{"read", &w, NULL},
+             {"per tensor", &w, &tensor},
+             {"per channel", &w, &channel},
+             {"per channel, last axis", &w, &last},
+             {"per tensor x BatchNorm", &scaled, &tensor}};
+    double peer = 0;
+    for (size_t k = 0; k < sizeof t / sizeof *t; k++) {
+        double best = bench_one(t[k].w, t[k].cfg);
+        if (best < 0) return 5;
+        if (k == 0) peer = best;
+        printf("%-24s %6.2f GB/s  %4.0f %% of reading\n", t[k].name, BENCH_N * 4e-9 / best,
+               100 * peer / best);
+    }
+    free(v), free(factor);
+    return fclose(f) ? 4 : 0;
+}
+
 int main(int argc, char **argv) {
+    if (argc == 2 && strcmp(argv[1], "--bench") == 0) return bench();
     if (argc == 4 && strcmp(argv[1], "--batch") == 0) return batch(argv[2], argv[3]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scheme_names),
@@ -327,6 +459,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_plain_and_fused_differ),
         cmocka_unit_test(test_range_per_tensor_and_per_channel),
         cmocka_unit_test(test_factor_of_either_sign),
+        cmocka_unit_test(test_range_equals_its_definition),
         cmocka_unit_test(test_bad_elements_are_named),
         cmocka_unit_test(test_range_can_be_cancelled),
         cmocka_unit_test(test_empty_weight_leaves_the_range_untouched),
