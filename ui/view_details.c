@@ -261,11 +261,11 @@ static void module_advice(qs_app *a, const qs_tree_node *n) {
     uint32_t missing = n->count_status[QS_STATUS_MISSING], unexpected = n->count_status[QS_STATUS_UNEXPECTED];
     qs_rich_line(r);
     if (missing == 0 && unexpected == 0) return qs_rich_addf(r, QS_PEN(NORMAL), "nothing is missing here");
-    if (unexpected) qs_rich_addf(r, QS_PEN(NORMAL), "%u to rename (m one, M many) or drop (d)", unexpected);
-    if (missing)
-        qs_rich_addf(r, QS_PEN(NORMAL), "%s to initialise (i)%s",
-                     unexpected ? "; what then is missing," : "what is missing,",
-                     qs_session_b(a->s) ? " or copy from B (c)" : "");
+    const char *copy = qs_session_b(a->s) ? " or copy from B (c)" : "";
+    if (unexpected)
+        qs_rich_addf(r, QS_PEN(NORMAL), "%u to rename (m, many: M) or drop (d)%s", unexpected,
+                     missing ? "; then " : "");
+    if (missing) qs_rich_addf(r, QS_PEN(NORMAL), "what is missing: initialise (i)%s", copy);
 }
 
 static void module_details(qs_app *a, const qs_tree_node *n, int lines) {

@@ -184,6 +184,7 @@ static void draw_key_name(const qs_app *a, qs_pane p, int x, int y, const qs_tre
                                                      : QS_PEN(NORMAL);
     draw_gutter(a, qs_pane_sub(p, 0, 0, QS_GUTTER, p.h), y, row, n->row);
     x = qs_drawz(p, x, y, QS_PEN(DIM), "· ");
+    if (label.n == 0) return (void)qs_drawz(p, x, y, pen, "\"\" (no name)");
     int room = p.w - 1 - x, width = qs_text_width(p.g, label);
     bool cut = width > room;
     qs_draw_fit(p, x, y, cut ? room : width, pen, label, a->tree.flat);
