@@ -99,8 +99,9 @@ qs_file_kind qs_sniff(const qs_file *f) {
     if (BEGINS(&h, "\x89HDF\r\n\x1a\n")) return QS_FILE_HDF5;
     if (BEGINS(&h, "GGUF")) return QS_FILE_GGUF;
     if (h.n > 262 && memcmp(h.p + 257, "ustar", 5) == 0) return QS_FILE_TAR;
-    if (pickle_kind(&h) != QS_FILE_UNKNOWN) return pickle_kind(&h);
+    /* Before the pickles: a header of 0x280 bytes begins like a pickle of protocol 2, but no pickle goes on so. */
     if (is_safetensors(&h, qs_file_size(f))) return QS_FILE_SAFETENSORS;
+    if (pickle_kind(&h) != QS_FILE_UNKNOWN) return pickle_kind(&h);
     if (is_html(&h)) return QS_FILE_HTML;
     if (!is_text(&h)) return QS_FILE_UNKNOWN;
     char first = h.p[skip_space(&h)];
@@ -153,7 +154,7 @@ bool qs_sniff_refuse(const qs_file *f, qs_file_kind kind, qs_err *e) {
             path);
     case QS_FILE_ZIP_TRUNCATED:
         return qs_fail(e, QS_E_INPUT,
-                       "%s: is a truncated zip: it begins as a checkpoint, but after its %" PRIu64
+                       "%s: is cut short: it begins as a checkpoint, but after its %" PRIu64
                        " bytes the end record of the archive is missing; copy or download it again",
                        path, qs_file_size(f));
     case QS_FILE_ZIP_OTHER:

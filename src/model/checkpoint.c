@@ -1,4 +1,5 @@
 #include "model/checkpoint_internal.h"
+#include "model/foreign.h"
 
 #include <stdlib.h>
 
@@ -78,6 +79,7 @@ static bool open_container(qs_checkpoint *c, const char *path, qs_err *e) {
     qs_file_kind kind = qs_sniff(f);
     if (kind == QS_FILE_TORCH_ZIP || kind == QS_FILE_TORCHSCRIPT)
         return qs_container_open(f, &c->limits, &c->container, e);
+    if (qs_foreign_kind(kind)) return qs_foreign_open(f, kind, &c->limits, &c->container, e);
     qs_sniff_refuse(f, kind, e);
     qs_file_close(f);
     return false;

@@ -1,0 +1,16 @@
+/* Files that are no torch zip archive, presented as one: a container with a `data.pkl` made for the purpose
+ * and the storages under `data/`. Everything above sees torch's own objects and needs no second path. */
+#ifndef QS_MODEL_FOREIGN_H
+#define QS_MODEL_FOREIGN_H
+
+#include "format/container.h"
+
+/* Kinds that qs_foreign_open can open. */
+bool qs_foreign_kind(qs_file_kind kind);
+/* Takes ownership of f, on failure too. */
+bool qs_foreign_open(qs_file *f, qs_file_kind kind, const qs_limits *limits, qs_container **out, qs_err *e);
+
+/* The kinds; each takes ownership of f. */
+bool qs_safetensors_open(qs_file *f, const qs_limits *limits, qs_container **out, qs_err *e);
+
+#endif
