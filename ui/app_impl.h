@@ -163,6 +163,11 @@ struct qs_app {
     } message; /* until the next key */
     qs_stats_entry stats[QS_STATS_MAX];
     size_t stats_n, stats_at;
+    struct {
+        const qs_row *row; /* whose value, made by the plan, is described */
+        uint64_t revision;
+        char text[300];
+    } made;
     bool idle_wanted;
     unsigned reaction;
     bool lost_loaded;        /* the plan of a lost session was taken over: it is nowhere else now */
@@ -232,6 +237,8 @@ void qs_app_idle(qs_app *a);
 /* ---- the main screen ---- */
 enum { QS_GUTTER = 5 }; /* columns before the names: marked, status, what the plan did, role, blank */
 void qs_tree_layout(qs_app *a);
+/* "would load: NO" at the right end of the first line; returns where it begins. */
+int qs_draw_verdict(const qs_app *a, qs_pane p);
 void qs_tree_draw(const qs_app *a, qs_grid *g);
 int qs_tree_indent(const qs_app *a, const qs_tree_line *line); /* column of the fold glyph */
 qs_pen qs_status_pen(qs_status s);

@@ -1,5 +1,7 @@
 #include "ui/app_impl.h"
 
+#include <math.h>
+
 qs_pen qs_status_pen(qs_status s) {
     static const qs_pen pens[QS_STATUS_COUNT] = {
 #define QS_STATUS(NAME, name, glyph, ascii, role, ...) [QS_STATUS_##NAME] = QS_PEN(role),
@@ -36,7 +38,8 @@ static bool scalar_cell(const qs_checkpoint *from, const qs_tensor *t, char *out
     double v;
     qs_err e = QS_ERR_INIT;
     if (!qs_tensor_read_doubles(from, t, 0, 1, &v, &e)) return false;
-    snprintf(out, cap, "%.5g", v);
+    /* Whole numbers as they are; a double holds those below 2^53 exactly. */
+    snprintf(out, cap, v == (double)(int64_t)v && fabs(v) < 9e15 ? "%.0f" : "%.5g", v);
     return true;
 }
 

@@ -7,7 +7,7 @@ void qs_filter_open(qs_app *a) {
     qs_filter_state *f = &a->filter;
     f->row = TEXT;
     f->was = a->tree.filter;
-    f->text.history = &a->searches;
+    f->text.history = NULL; /* Up and Down walk through the menu */
     snprintf(f->text_was, sizeof f->text_was, "%.*s",
              QS_FMT(a->tree.filter_text ? qs_search_text(a->tree.filter_text) : QS_STR("")));
     qs_line_set(&f->text, a->tree.filter_text ? qs_search_text(a->tree.filter_text) : QS_STR(""));

@@ -232,7 +232,7 @@ static void init_draw(const qs_app *a, qs_grid *g) {
     static const char *const hints[] = {"Enter", "apply",          "←→",  "choose", "Tab", "next field",
                                         "↑↓",    "next quantizer", "Esc", "leave",  NULL};
     const qs_init_state *s = &a->init;
-    int lines = 9, x = 9;
+    int lines = g->h > 28 ? 10 : 13, x = 9; /* narrow ones wrap more */
     char title[300];
     snprintf(title, sizeof title, "%u %s", s->scope[s->chosen].missing,
              qs_plural(s->scope[s->chosen].missing, "key", "keys"));

@@ -176,7 +176,8 @@ int qs_draw(qs_pane p, int x, int y, qs_pen pen, qs_str text) {
     text_iter it = text_begin(p.g, text);
     glyph c;
     int first = x;
-    while (x < p.w && text_next(&it, &c)) {
+    while (text_next(&it, &c)) {
+        if (c.width > 0 && x >= p.w) break; /* marks of the last character still belong to it */
         if (c.width == 0) {
             if (x > first) put_mark(p, x - 1, y, c.cp);
             continue;

@@ -69,16 +69,40 @@ bool qs_app_need_stats(qs_app *a, const qs_checkpoint *from, const qs_tensor *t)
     return has_values(t) && (qs_app_stats(a, t) || compute(a, from, t, "reading the values"));
 }
 
-/* The tensors of the selected row, on both sides. */
+/* "value 0.0015, observed from ..." of an entry the plan makes. */
+static void describe_made(qs_app *a, const qs_row *row, const qs_resolved *x) {
+    qs_arena arena = {0};
+    qs_err e = QS_ERR_INIT;
+    qs_fill f;
+    double v = 0;
+    a->made.row = row;
+    a->made.revision = qs_session_revision(a->s);
+    if (!qs_resolved_fill(qs_session_resolution(a->s), x, NULL, &arena, &f, &e)) {
+        snprintf(a->made.text, sizeof a->made.text, "%.290s", e.msg);
+    } else {
+        size_t n = qs_dtype_get(f.dtype)->size ? f.bytes / qs_dtype_get(f.dtype)->size : 0;
+        if (n) qs_to_doubles(f.dtype, f.data, 1, &v);
+        const char *origin = f.origin ? f.origin : "made";
+        if (n)
+            snprintf(a->made.text, sizeof a->made.text, "%s %.9g, %.200s", n > 1 ? "first value" : "value", v,
+                     origin);
+        else
+            snprintf(a->made.text, sizeof a->made.text, "empty, %.200s", origin);
+    }
+    qs_arena_free(&arena);
+}
+
+/* The values of the selected row, on both sides. */
 void qs_app_idle(qs_app *a) {
     uint32_t i = qs_tree_selected_row(&a->tree);
     if (i == QS_NO_INDEX) return;
     const qs_row *row = qs_compare_row(a->tree.c, i);
     const qs_resolution *r = qs_session_resolution(a->s);
     const qs_checkpoint *from = NULL, *b = qs_session_b(a->s);
-    const qs_tensor *t =
-        row->r == QS_NO_INDEX ? NULL : qs_resolved_tensor(r, qs_resolution_entry(r, row->r), &from);
+    const qs_resolved *x = row->r == QS_NO_INDEX ? NULL : qs_resolution_entry(r, row->r);
+    const qs_tensor *t = x ? qs_resolved_tensor(r, x, &from) : NULL;
     if (t) qs_app_want_stats(a, from, t, true);
+    if (x && x->mark == QS_MARK_INIT) describe_made(a, row, x);
     t = row->b == QS_NO_INDEX ? NULL : qs_entry_tensor(b, qs_checkpoint_entry(b, row->b));
     if (t) qs_app_want_stats(a, b, t, true);
 }

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+enum { FEW_SHOWN = 300 }; /* a filter that leaves so few keys shows them all */
 enum { SMALL_TREE = 60 }; /* a tree of so few keys starts with everything open */
 
 void qs_tree_init(qs_tree *t, const qs_session *s) {
@@ -87,8 +88,8 @@ bool qs_tree_sync(qs_tree *t) {
     t->revision = revision;
     if (!alloc_nodes(t) || !qs_tree_arrange(t)) return forget_nodes(t), false;
     if (fresh) first_look(t);
-    restore_folds(t);
     qs_tree_reflag(t);
+    qs_tree_lay_open(t);
     t->list.cursor = cursor;
     t->list.top = top;
     return qs_tree_relist(t);
@@ -187,6 +188,12 @@ static uint32_t remembered(const qs_tree *t) {
     if (!t->selected_leaf) return qs_compare_find_module(t->c, path);
     uint32_t row = qs_compare_find(t->c, path);
     return row == QS_NO_INDEX ? QS_NO_INDEX : qs_compare_row(t->c, row)->tree;
+}
+
+void qs_tree_lay_open(qs_tree *t) {
+    restore_folds(t);
+    if (!qs_tree_filtered(t) || t->shown_leaves > FEW_SHOWN) return;
+    for (uint32_t i = 0; i < t->nodes; i++) t->open[i] |= t->shown[i] > 0;
 }
 
 bool qs_tree_relist(qs_tree *t) {

@@ -197,6 +197,7 @@ bool qs_tree_refilter(qs_tree *t) {
     if (!t->c) return true;
     qs_tree_remember(t);
     qs_tree_reflag(t);
+    qs_tree_lay_open(t);
     return qs_tree_relist(t);
 }
 

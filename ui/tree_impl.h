@@ -10,6 +10,8 @@ uint32_t qs_tree_after(const qs_tree *t, uint32_t n, uint32_t root);
 bool qs_tree_arrange(qs_tree *t);
 /* Set the flags of every key from the filter, the search and the marks. */
 void qs_tree_reflag(qs_tree *t);
+/* The folds as they were chosen; under a filter that leaves few keys, everything they are in. */
+void qs_tree_lay_open(qs_tree *t);
 /* List the visible lines anew, with the cursor on the node selected before if it is still there. */
 bool qs_tree_relist(qs_tree *t);
 /* Record a fold; false when memory is out. */

@@ -47,7 +47,7 @@ static void add_stats(qs_rich *r, const qs_stats *st) {
     } else {
         qs_rich_addf(r, QS_PEN(NORMAL), ", min %.4g max %.4g", st->min, st->max);
     }
-    if (st->nan) qs_rich_addf(r, QS_PEN(FATAL), " %" PRIu64 " NaN ", st->nan);
+    if (st->nan) qs_rich_addf(r, QS_PEN(FATAL), "  %" PRIu64 " NaN", st->nan);
     if (st->inf && st->n > 1) qs_rich_addf(r, QS_PEN(SHAPE), ", %" PRIu64 " infinite", st->inf);
     if (st->n < 16 || st->finite == 0 || st->min == st->max) return;
     qs_buf bars = {0};
@@ -106,7 +106,12 @@ static void result_line(qs_app *a, const qs_row *row) {
         qs_rich_line(&a->details);
         qs_rich_addf(&a->details, QS_PEN(KEY), "A ");
         add_shape(&a->details, x->shape, x->shape_known, x->dtype);
-        qs_rich_addf(&a->details, QS_PEN(INIT), ", made: %s", qs_init_source_name(x->source));
+        if (a->made.row == row && a->made.revision == qs_session_revision(a->s)) {
+            qs_rich_addf(&a->details, QS_PEN(NORMAL), ", %s", a->made.text);
+        } else {
+            qs_rich_addf(&a->details, QS_PEN(INIT), ", made: %s", qs_init_source_name(x->source));
+            a->idle_wanted = true; /* the value may follow from a large weight */
+        }
         return;
     }
     add_tensor(a, "A", from, t);
@@ -261,11 +266,11 @@ static void module_advice(qs_app *a, const qs_tree_node *n) {
     uint32_t missing = n->count_status[QS_STATUS_MISSING], unexpected = n->count_status[QS_STATUS_UNEXPECTED];
     qs_rich_line(r);
     if (missing == 0 && unexpected == 0) return qs_rich_addf(r, QS_PEN(NORMAL), "nothing is missing here");
-    if (unexpected) qs_rich_addf(r, QS_PEN(NORMAL), "%u to rename (m one, M many) or drop (d)", unexpected);
-    if (missing)
-        qs_rich_addf(r, QS_PEN(NORMAL), "%s to initialise (i)%s",
-                     unexpected ? "; what then is missing," : "what is missing,",
-                     qs_session_b(a->s) ? " or copy from B (c)" : "");
+    const char *copy = qs_session_b(a->s) ? " or copy from B (c)" : "";
+    if (unexpected)
+        qs_rich_addf(r, QS_PEN(NORMAL), "%u to rename (m, many: M) or drop (d)%s", unexpected,
+                     missing ? "; then " : "");
+    if (missing) qs_rich_addf(r, QS_PEN(NORMAL), "what is missing: initialise (i)%s", copy);
 }
 
 static void module_details(qs_app *a, const qs_tree_node *n, int lines) {
@@ -348,7 +353,7 @@ void qs_details_full(qs_app *a) {
     page_side(a, "B", b, tb);
     qs_rich_line(&a->details);
     plan_line(a, row);
-    advice_line(a, row);
+    if (row->status != QS_STATUS_OK) advice_line(a, row);
     qs_rich_line(&a->details);
     qs_rich_addf(&a->details, QS_PEN(DIM), "%s: %s", qs_status_get(row->status)->name,
                  qs_status_get(row->status)->help);

@@ -1,7 +1,7 @@
 #include "ui/app_impl.h"
 
 static void plan_layout(qs_app *a) {
-    qs_list_resize(&a->plan_list, qs_plan_count(qs_session_plan(a->s)), a->h > 6 ? (size_t)a->h - 6 : 1);
+    qs_list_resize(&a->plan_list, qs_plan_count(qs_session_plan(a->s)), a->h > 4 ? (size_t)a->h - 4 : 1);
 }
 
 void qs_plan_open(qs_app *a) {
@@ -36,14 +36,19 @@ static void plan_draw(const qs_app *a, qs_grid *g) {
                                         "w", "save",         "q",   "back",           NULL};
     size_t n = qs_plan_count(qs_session_plan(a->s)), i;
     uint64_t keys = keys_in_all(a);
-    char note[100];
-    snprintf(note, sizeof note, "%zu %s, %llu %s", n, qs_plural(n, "action", "actions"),
+    qs_pane p = qs_pane_of(g);
+    g->cursor_x = g->cursor_y = -1;
+    qs_draw_fill(p, 0, 0, p.w, p.h, QS_PEN(NORMAL));
+    qs_draw_fill(p, 0, 0, p.w, 1, QS_PEN(HEAD));
+    int x = qs_drawz(p, 1, 0, QS_PEN(TITLE), "plan");
+    qs_drawf(p, x + 2, 0, QS_PEN(HEAD), "%zu %s, %llu %s", n, qs_plural(n, "action", "actions"),
              (unsigned long long)keys, qs_plural(keys, "key", "keys"));
-    qs_pane p = qs_dialog_box(a, g, g->w - 4, g->h - 2, "plan", note);
-    for (int y = 0; y < p.h - 2 && qs_list_at(&a->plan_list, y, &i); y++) draw_action(a, p, y, i);
+    qs_draw_verdict(a, p);
+    qs_pane lines = qs_pane_sub(p, 1, 2, p.w - 2, p.h - 4);
+    for (int y = 0; y < lines.h && qs_list_at(&a->plan_list, y, &i); y++) draw_action(a, lines, y, i);
     if (n == 0)
-        qs_drawz(p, 0, 0, QS_PEN(DIM), "the plan is empty: m i c d F in the tree add to it, O loads one");
-    qs_dialog_hints(p, p.h - 1, hints);
+        qs_drawz(lines, 0, 0, QS_PEN(DIM), "the plan is empty: m i c d F in the tree add to it, O loads one");
+    qs_dialog_hints(qs_pane_sub(p, 1, 0, p.w - 2, p.h), p.h - 1, hints);
 }
 
 static void after_edit(qs_app *a, bool ok, const qs_err *e, const char *done) {
@@ -103,7 +108,7 @@ static bool plan_event(qs_app *a, const qs_event *ev) {
         qs_list_scroll(&a->plan_list, -3);
     else if (ev->mouse == QS_MOUSE_WHEEL_DOWN)
         qs_list_scroll(&a->plan_list, 3);
-    else if (qs_list_at(&a->plan_list, ev->y - 1, &i))
+    else if (qs_list_at(&a->plan_list, ev->y - 2, &i))
         qs_list_goto(&a->plan_list, i);
     return true;
 }

@@ -16,7 +16,7 @@ static void document_name(const char *letter, const qs_checkpoint *c, char *out,
 }
 
 /* Returns where the verdict begins. */
-static int draw_verdict(const qs_app *a, qs_pane p) {
+int qs_draw_verdict(const qs_app *a, qs_pane p) {
     const qs_verdict *v = qs_session_verdict(a->s);
     if (!v) return qs_draw_right(p, p.w - 1, 0, QS_PEN(DIM), QS_STR("no model to compare with"));
     bool loads = qs_verdict_loads(v);
@@ -34,7 +34,7 @@ static void draw_title(const qs_app *a, qs_pane p) {
     const qs_manifest *m = qs_session_target(a->s);
     if (m && !qs_session_target_is_b(a->s))
         snprintf(name[n++], sizeof *name, "M %s", base_name(qs_manifest_name(m)));
-    int end = draw_verdict(a, p), x = qs_drawz(p, 1, 0, QS_PEN(TITLE), "qatscope") + 2;
+    int end = qs_draw_verdict(a, p), x = qs_drawz(p, 1, 0, QS_PEN(TITLE), "qatscope") + 2;
     for (int i = 0; i < n; i++) {
         int room = (end - 1 - x) / (n - i) - 1, want = qs_text_width(p.g, qs_str_of(name[i]));
         if (room < 4) return;
@@ -173,8 +173,8 @@ static void draw_gutter(const qs_app *a, qs_pane p, int y, const qs_row *row, ui
     char letter[2] = {qs_role_letter(row->role), 0};
     if (qs_tree_row_has(&a->tree, i, QS_KEY_MARKED)) qs_drawz(p, 0, y, QS_PEN(MARKED), "●");
     qs_drawz(p, 1, y, qs_status_pen(row->status), st->glyph);
-    qs_drawz(p, 2, y, qs_mark_pen(row->mark), mk->glyph);
-    qs_drawz(p, 3, y, QS_PEN(LETTER), letter);
+    if (row->mark != QS_MARK_NONE) qs_drawz(p, 2, y, qs_mark_pen(row->mark), mk->glyph);
+    if (row->role != QS_ROLE_NONE) qs_drawz(p, 3, y, QS_PEN(LETTER), letter);
 }
 
 static void draw_key_name(const qs_app *a, qs_pane p, int x, int y, const qs_tree_node *n, qs_str label) {
@@ -184,6 +184,7 @@ static void draw_key_name(const qs_app *a, qs_pane p, int x, int y, const qs_tre
                                                      : QS_PEN(NORMAL);
     draw_gutter(a, qs_pane_sub(p, 0, 0, QS_GUTTER, p.h), y, row, n->row);
     x = qs_drawz(p, x, y, QS_PEN(DIM), "· ");
+    if (label.n == 0) return (void)qs_drawz(p, x, y, pen, "\"\" (no name)");
     int room = p.w - 1 - x, width = qs_text_width(p.g, label);
     bool cut = width > room;
     qs_draw_fit(p, x, y, cut ? room : width, pen, label, a->tree.flat);
@@ -242,7 +243,8 @@ static void draw_details(const qs_app *a, qs_grid *g) {
         if (qs_rich_draw(&a->details, (size_t)y, p, 0, y) >= p.w) qs_drawz(p, p.w - 1, y, QS_PEN(DIM), "…");
     if (!a->detail_hint.n || (int)a->detail_line >= p.h) return;
     int x = p.w - qs_text_width(g, a->detail_hint);
-    qs_drawz(p, x - 2, (int)a->detail_line, QS_PEN(NORMAL), "  ");
+    bool over = qs_rich_width(&a->details, g, a->detail_line) > x - 1;
+    qs_drawz(p, x - 2, (int)a->detail_line, QS_PEN(DIM), over ? "… " : "  ");
     qs_draw(p, x, (int)a->detail_line, QS_PEN(KEY), a->detail_hint);
 }
 

@@ -22,7 +22,7 @@ static void print_one(const qs_explanation *x, const qs_quant_key *k, qs_explain
     if (form == QS_EXPLAIN_PLAIN && k && k->block.n) {
         char block[256];
         qs_str_printable(k->block, block, sizeof block);
-        qs_buf_addf(out, "  block       %s (%s, %s)\n", block, qs_family_name(k->family),
+        qs_buf_addf(out, "  Block       %s (%s, %s)\n", block, qs_family_name(k->family),
                     qs_role_name(k->role));
     }
     if (form == QS_EXPLAIN_JSON) qs_buf_addc(out, '\n');

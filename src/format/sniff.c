@@ -154,7 +154,7 @@ bool qs_sniff_refuse(const qs_file *f, qs_file_kind kind, qs_err *e) {
             path);
     case QS_FILE_ZIP_TRUNCATED:
         return qs_fail(e, QS_E_INPUT,
-                       "%s: is cut short: it begins as a checkpoint, but after its %" PRIu64
+                       "%s: is a truncated zip: it begins as a checkpoint, but after its %" PRIu64
                        " bytes the end record of the archive is missing; copy or download it again",
                        path, qs_file_size(f));
     case QS_FILE_ZIP_OTHER:

@@ -9,11 +9,6 @@
 
 #define QS_NONE UINT32_MAX
 
-/* Pairs looked at while searching and walking. A module shared by many parents is listed under each, so
- * nested sharing multiplies a small file into an endless tree; a million real entries are about a hundred
- * million. */
-#define QS_CKPT_MAX_WORK (1ull << 29)
-
 typedef struct qs_module_at {
     qs_str prefix, class_name;
     qs_node state; /* its __dict__, or QS_NODE_NONE for an object we cannot look into */
@@ -33,7 +28,10 @@ struct qs_checkpoint {
     size_t pickle_bytes;
     qs_graph *graph;
     bool big_endian;
-    uint64_t work;   /* against QS_CKPT_MAX_WORK */
+    /* Pairs looked at while searching and walking, and how many may be: a module that many parents share is
+     * listed under each, so nested sharing makes an endless tree of a small file. Honest files need some 20 a
+     * node. */
+    uint64_t work, max_work;
     uint32_t *index; /* by node: a PERSID's storage, a REDUCE's tensor, or QS_NONE */
     QS_VEC(qs_storage) storages;
     qs_map storage_by_key;

@@ -108,7 +108,7 @@ static bool emit_entries(walk *w, qs_node dict, qs_node non_persistent, bool is_
     size_t n = qs_node_pairs(w->g, dict);
     for (size_t i = 0; i < n; i++) {
         qs_str name, key;
-        if (++w->c->work > QS_CKPT_MAX_WORK) return fail_endless(w, dict);
+        if (++w->c->work > w->c->max_work) return fail_endless(w, dict);
         qs_node value = qs_node_value(w->g, dict, i);
         if (is_nil(w->g, value) || !qs_ckpt_key(w->g, qs_node_key(w->g, dict, i), &name)) continue;
         if (!is_param && set_has(w, non_persistent, name)) continue;
@@ -138,7 +138,7 @@ static bool add_module(walk *w, qs_node n, qs_node state) {
 static bool enter(walk *w, qs_node n) {
     qs_node state = qs_ckpt_module_state(w->g, n);
     w->c->work += 1 + 4 * qs_node_pairs(w->g, state); /* four look-ups below */
-    if (w->c->work > QS_CKPT_MAX_WORK || w->stack.n >= w->c->limits.depth) return fail_endless(w, n);
+    if (w->c->work > w->c->max_work || w->stack.n >= w->c->limits.depth) return fail_endless(w, n);
     if (w->fill && !add_module(w, n, state)) return false;
     qs_node hidden = qs_node_get(w->g, state, "_non_persistent_buffers_set");
     if (!emit_entries(w, qs_node_get(w->g, state, "_parameters"), QS_NODE_NONE, true)) return false;
@@ -157,7 +157,7 @@ static bool step(walk *w) {
     qs_node child = qs_node_value(w->g, f->children, f->next);
     qs_node key = qs_node_key(w->g, f->children, f->next++);
     qs_str name;
-    if (++w->c->work > QS_CKPT_MAX_WORK) return fail_endless(w, child);
+    if (++w->c->work > w->c->max_work) return fail_endless(w, child);
     if (is_nil(w->g, child) || !qs_ckpt_key(w->g, key, &name)) return true;
     if (w->prefix.n + name.n > MAX_PREFIX)
         return qs_fail_at(w->e, QS_E_LIMIT, "data.pkl", qs_node_offset(w->g, child),

@@ -38,7 +38,7 @@ static bool is_state_dict(qs_checkpoint *c, qs_node n, uint32_t *tensors) {
     if (!qs_node_is_dict_like(c->graph, n)) return false;
     size_t pairs = qs_node_pairs(c->graph, n);
     c->work += pairs;
-    if (c->work > QS_CKPT_MAX_WORK) return false;
+    if (c->work > c->max_work) return false;
     for (size_t i = 0; i < pairs; i++) {
         qs_str key;
         if (!qs_ckpt_key(c->graph, qs_node_key(c->graph, n, i), &key)) return false;
@@ -244,6 +244,7 @@ static bool fail_nothing(const qs_checkpoint *c, qs_err *e) {
 
 bool qs_ckpt_find_roots(qs_checkpoint *c, const char *wanted, qs_err *e) {
     search s = {.c = c, .g = c->graph, .e = e};
+    c->max_work = 64ull * qs_graph_count(c->graph) + (1u << 20);
     bool ok = find_all(&s);
     qs_vec_free(&s.queue);
     if (!ok) return false;

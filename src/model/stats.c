@@ -9,7 +9,7 @@ enum { BLOCK = 32 << 10 }; /* elements read at once */
 typedef struct scan {
     qs_stats *s;
     double sum, squares; /* of the values; of the deviations from the mean */
-    double scale;        /* bins per unit */
+    double scale;        /* bins per half a unit: halves, because max - min may overflow */
 } scan;
 
 static void first_pass(scan *x, const double *v, size_t n) {
@@ -35,8 +35,8 @@ static void second_pass(scan *x, const double *v, size_t n) {
         if (!isfinite(v[i])) continue;
         double d = v[i] - s->mean;
         x->squares += d * d;
-        double bin = (v[i] - s->min) * x->scale;
-        /* `!(bin < ...)` also catches the infinity of a range wider than a double. */
+        double bin = (v[i] / 2 - s->min / 2) * x->scale;
+        /* `!(bin < ...)` also catches the NaN of a range so small that its scale is infinite. */
         s->hist[!(bin < QS_HIST_BINS) ? QS_HIST_BINS - 1 : (int)bin]++;
     }
 }
@@ -66,7 +66,7 @@ bool qs_stats_compute(const qs_checkpoint *c, const qs_tensor *t, qs_stats *out,
     bool ok = each_block(c, t, &x, false, block, progress, e);
     if (ok && s.finite) {
         s.mean = x.sum / (double)s.finite;
-        x.scale = s.max > s.min ? QS_HIST_BINS / (s.max - s.min) : 0;
+        x.scale = s.max > s.min ? QS_HIST_BINS / (s.max / 2 - s.min / 2) : 0;
         ok = each_block(c, t, &x, true, block, progress, e);
         s.std = s.finite > 1 ? sqrt(x.squares / (double)(s.finite - 1)) : 0;
     }

@@ -220,10 +220,16 @@ static bool repair_drop(doctor *x, bool quant_too, bool *done) {
     return ok;
 }
 
-/* What may be made without asking: quantizer state, which the first batches find anew, and a counter. An
- * identity BatchNorm in the place of a trained one would load, and be wrong. */
-static bool may_init(const qs_row *row) {
-    return qs_match_is_quant(row) || qs_str_is(qs_str_leaf(row->key), "num_batches_tracked");
+/* What may be made without asking: quantizer state, which the first batches find anew, and the counter of a
+ * BatchNorm that is there. An identity BatchNorm in the place of a trained one would load, and be wrong. */
+static bool may_init(const qs_compare *c, const qs_row *row) {
+    if (qs_match_is_quant(row)) return true;
+    if (!qs_str_is(qs_str_leaf(row->key), "num_batches_tracked")) return false;
+    char name[1024];
+    int n = snprintf(name, sizeof name, "%.*s.running_mean", QS_FMT(qs_str_parent(row->key)));
+    if (n < 0 || (size_t)n >= sizeof name) return false;
+    uint32_t mean = qs_compare_find(c, (qs_str){name, (size_t)n});
+    return mean != QS_NO_INDEX && !qs_match_is_gap(qs_compare_row(c, mean));
 }
 
 typedef struct init_need {
@@ -241,7 +247,7 @@ static bool find_needs(doctor *x, init_need *need) {
         if (!qs_match_is_gap(row)) continue;
         const qs_expected *want = qs_manifest_entry(ctx.target, row->m);
         if (!qs_init_possible(&ctx, want, NULL)) continue;
-        if (!may_init(row)) {
+        if (!may_init(x->t.c, row)) {
             need->others = true;
             continue;
         }

@@ -75,10 +75,11 @@ void qs_resolution_init_context(const qs_resolution *r, double bn_eps, qs_init_c
 double qs_resolution_bn_eps(const qs_resolution *r, const char **from);
 
 /* `_metadata` of the result: A's, prefixes renamed along with the keys (resolve_metadata.c has the rules),
- * and the target's version for every module whose own entries the plan renamed or made. If A has no metadata,
- * some is made only when a module the plan touched has a version of 2 or more: with none at all torch takes
- * BatchNorm, ConvBn* and observers for their oldest format. It then holds the touched modules alone, so that
- * the rest loads as before. With an empty plan it is A's. version -1 = absent. */
+ * and the target's version for every module whose own entries the plan renamed or made, and the module that
+ * holds it. If A has no metadata, some is made only when a module the plan touched has a version of 2 or
+ * more: with none at all torch takes BatchNorm, ConvBn* and observers for their oldest format. It then holds
+ * the touched modules alone, so that the rest loads as before. With an empty plan it is A's. version -1 =
+ * absent. */
 bool qs_resolution_has_metadata(const qs_resolution *r);
 uint32_t qs_resolution_metadata_count(const qs_resolution *r);
 qs_str qs_resolution_metadata_prefix(const qs_resolution *r, uint32_t i);

@@ -226,6 +226,38 @@ static bool version_touched(qs_resolution *r) {
     return true;
 }
 
+/* Modules with an entry of their own that the target does not know: still in an older format. */
+static bool find_old(const qs_resolution *r, qs_map *old) {
+    for (size_t i = 0; i < r->work.n; i++) {
+        const qs_work *w = &r->work.v[i];
+        if (w->state != QS_WORK_LIVE || qs_manifest_find(r->in.target, w->x.key) != UINT32_MAX) continue;
+        if (!qs_map_put(old, qs_str_parent(w->x.key), 0)) return false;
+    }
+    return true;
+}
+
+/* A class's version speaks of its children too: a ConvBn* of version 2 has a bn where version 1 had gamma and
+ * beta of its own. So the module that holds a touched one gets the target's version, unless entries of the
+ * old format are still there. */
+static bool version_holders(qs_resolution *r) {
+    qs_map old = {0};
+    const qs_module *last = NULL;
+    bool ok = !r->in.target || find_old(r, &old);
+    for (size_t i = 0; ok && r->in.target && i < r->work.n; i++) {
+        const qs_work *w = &r->work.v[i];
+        uint32_t at = touched(w) ? qs_manifest_find(r->in.target, w->x.key) : UINT32_MAX;
+        if (at == UINT32_MAX) continue;
+        const qs_module *m = qs_manifest_module(r->in.target, qs_manifest_entry(r->in.target, at)->module);
+        if (m == last || m->parent == QS_MODULE_NONE) continue;
+        last = m;
+        const qs_module *holder = qs_manifest_module(r->in.target, m->parent);
+        if (holder->version < 2 || holder->version <= qs_resolution_version(r, holder->name)) continue;
+        if (qs_map_get(&old, holder->name) == QS_MAP_NONE) ok = set_version(r, holder->name, holder->version);
+    }
+    qs_map_free(&old);
+    return ok;
+}
+
 static bool move_all(qs_resolution *r) {
     voting v = {0};
     qs_map nodes = {0};
@@ -242,7 +274,7 @@ bool qs_resolve_metadata(qs_resolution *r, qs_err *e) {
     bool own = qs_checkpoint_has_metadata(r->in.a);
     r->has_metadata = own || versions_matter(r);
     if (!r->has_metadata) return true;
-    return ((!own || move_all(r)) && version_touched(r)) || qs_nomem(e);
+    return ((!own || move_all(r)) && version_touched(r) && version_holders(r)) || qs_nomem(e);
 }
 
 bool qs_resolution_has_metadata(const qs_resolution *r) {

@@ -24,13 +24,16 @@ strict_class qs_strict_class_of(const qs_module *mod) {
     return STRICT_PLAIN;
 }
 
-/* The entry of this module called leaf, or UINT32_MAX. */
-static uint32_t own_entry(const strict_run *r, const char *leaf) {
-    for (uint32_t i = 0; i < r->mod->entry_count; i++) {
-        const qs_expected *x = qs_manifest_entry(r->m, r->mod->first_entry + i);
-        if (x->kind != QS_KIND_EXTRA && qs_str_is(qs_str_leaf(x->key), leaf)) return r->mod->first_entry + i;
+uint32_t qs_strict_entry(const qs_manifest *m, const qs_module *mod, const char *leaf) {
+    for (uint32_t i = 0; i < mod->entry_count; i++) {
+        const qs_expected *x = qs_manifest_entry(m, mod->first_entry + i);
+        if (x->kind != QS_KIND_EXTRA && qs_str_is(qs_str_leaf(x->key), leaf)) return mod->first_entry + i;
     }
     return UINT32_MAX;
+}
+
+static uint32_t own_entry(const strict_run *r, const char *leaf) {
+    return qs_strict_entry(r->m, r->mod, leaf);
 }
 
 static bool inject(strict_run *r, const char *leaf, qs_shape shape, qs_dtype dtype) {
@@ -141,52 +144,8 @@ static bool take_two(strict_run *r, const char *a, const char *b, bool replaced)
     return true;
 }
 
-/* The weight a quantizer called weight_fake_quant sees: its channels on ch_axis, or -1. */
-static int64_t weight_channels(const strict_run *r) {
-    if (!qs_str_is(qs_str_leaf(r->mod->name), "weight_fake_quant") || r->mod->parent == QS_MODULE_NONE)
-        return -1;
-    const qs_module *owner = qs_manifest_module(r->m, r->mod->parent);
-    int64_t axis = r->mod->attrs.ch_axis == QS_ATTR_ABSENT ? 0 : r->mod->attrs.ch_axis;
-    for (uint32_t i = 0; i < owner->entry_count; i++) {
-        const qs_expected *x = qs_manifest_entry(r->m, owner->first_entry + i);
-        if (!qs_str_is(qs_str_leaf(x->key), "weight") || !x->shape_known) continue;
-        if (axis < 0) axis += x->shape.ndim;
-        return axis >= 0 && axis < x->shape.ndim ? x->shape.dim[axis] : -1;
-    }
-    return -1;
-}
-
-/* What loads, because the buffers are resized, and then fails in forward. */
-static bool check_forward(strict_run *r) {
-    qs_str scale = qs_strict_key(r, "scale"), zero = qs_strict_key(r, "zero_point");
-    if (!scale.p || !zero.p) return qs_nomem(r->err);
-    strict_value s = qs_strict_get(r, scale), z = qs_strict_get(r, zero);
-    if (!s.there || !s.shape_known || s.python_type) return true;
-    uint64_t n = qs_shape_numel(s.shape);
-    if (z.there && z.shape_known && !z.python_type && qs_shape_numel(z.shape) != n)
-        return qs_strict_advise(r, QS_FIND_FORWARD, zero,
-                                "it has %llu elements and scale has %llu: forward raises",
-                                (unsigned long long)qs_shape_numel(z.shape), (unsigned long long)n);
-    int64_t channels = weight_channels(r);
-    bool per_tensor = qs_str_find(r->mod->attrs.qscheme, QS_STR("per_tensor")) != SIZE_MAX;
-    bool per_channel = qs_str_find(r->mod->attrs.qscheme, QS_STR("per_channel")) != SIZE_MAX;
-    if (per_tensor && n != 1)
-        return qs_strict_advise(r, QS_FIND_FORWARD, scale,
-                                "it has %llu elements, and the model quantizes per tensor: "
-                                "forward raises once the observer is off",
-                                (unsigned long long)n);
-    if (per_channel && channels >= 0 && n != 1 && n != (uint64_t)channels)
-        return qs_strict_advise(r, QS_FIND_FORWARD, scale,
-                                "it has %llu elements, and the weight %lld channels: forward "
-                                "raises once the observer is off",
-                                (unsigned long long)n, (long long)channels);
-    if (z.there && z.dtype == QS_INT64 && r->assign)
-        return qs_strict_advise(r, QS_FIND_FORWARD, zero, "assign=True keeps int64, and forward wants int32");
-    return true;
-}
-
 static bool load_fakequant(strict_run *r) {
-    return take_two(r, "scale", "zero_point", r->torch < TORCH_FQ_RESIZES) && check_forward(r) &&
+    return take_two(r, "scale", "zero_point", r->torch < TORCH_FQ_RESIZES) && qs_strict_check_quantizer(r) &&
            qs_strict_base(r, true);
 }
 
@@ -235,7 +194,7 @@ static bool load_perchannel(strict_run *r) {
                 buffers[i], buffers[i]))
             return false;
     }
-    return load_observer(r, old_torch);
+    return (old_names != old_torch || qs_strict_check_ranges(r)) && load_observer(r, old_torch);
 }
 
 /* Version 2 wrote [0] for a range that was never observed. */

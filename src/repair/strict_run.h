@@ -128,4 +128,11 @@ bool qs_strict_load(strict_run *r, strict_class c);
 /* repr(s) as Python prints it. */
 void qs_strict_add_repr(qs_buf *b, qs_str s);
 
+/* The parameter or buffer `leaf` of a module, or UINT32_MAX. */
+uint32_t qs_strict_entry(const qs_manifest *m, const qs_module *mod, const char *leaf);
+/* Advice on what loads into the fake quantizer, or the per-channel observer, being loaded, and fails in
+ * forward. */
+bool qs_strict_check_quantizer(strict_run *r);
+bool qs_strict_check_ranges(strict_run *r);
+
 #endif

@@ -1,5 +1,7 @@
 #include "teach/explain.h"
 
+#include "teach/text.h"
+
 static const qs_explanation explanations[] = {
 #define QS_EXPLAIN(ID, FAMILIES, KEYS, TITLE, ...)                                                           \
     {.id = ID, .families = FAMILIES, .keys = KEYS, .title = TITLE, __VA_ARGS__},
@@ -17,45 +19,16 @@ static const qs_fact facts[] = {
 };
 enum { COUNT = sizeof explanations / sizeof *explanations, FACTS = sizeof facts / sizeof *facts };
 
-/* * is any run of characters. Linear in practice: the last star alone is tried again. */
-static bool glob(qs_str pattern, qs_str s) {
-    size_t p = 0, i = 0, star = SIZE_MAX, from = 0;
-    while (i < s.n) {
-        if (p < pattern.n && pattern.p[p] == '*') {
-            star = p++;
-            from = i;
-        } else if (p < pattern.n && pattern.p[p] == s.p[i]) {
-            p++;
-            i++;
-        } else if (star != SIZE_MAX) {
-            p = star + 1;
-            i = ++from;
-        } else {
-            return false;
-        }
-    }
-    while (p < pattern.n && pattern.p[p] == '*') p++;
-    return p == pattern.n;
-}
-
-/* The next word of a list between blanks; empty at the end. */
-static qs_str next_word(const char **list) {
-    const char *p = *list + strspn(*list, " ");
-    size_t n = strcspn(p, " ");
-    *list = p + n;
-    return (qs_str){p, n};
-}
-
 static bool has_word(const char *list, const char *word) {
-    for (qs_str w = next_word(&list); w.n; w = next_word(&list))
+    for (qs_str w = qs_next_word(&list); w.n; w = qs_next_word(&list))
         if (qs_str_is(w, word)) return true;
     return false;
 }
 
 static bool takes(const qs_explanation *x, qs_str key) {
     const char *list = x->keys;
-    for (qs_str w = next_word(&list); w.n; w = next_word(&list))
-        if (glob(w, key)) return true;
+    for (qs_str w = qs_next_word(&list); w.n; w = qs_next_word(&list))
+        if (qs_glob(w, key)) return true;
     return false;
 }
 
@@ -92,7 +65,7 @@ const qs_fact *qs_explain_fact(size_t i) {
 /* Does what a glob says after its last star end in ".key"? */
 static bool names(const qs_explanation *x, qs_str key) {
     const char *list = x->keys;
-    for (qs_str w = next_word(&list); w.n; w = next_word(&list)) {
+    for (qs_str w = qs_next_word(&list); w.n; w = qs_next_word(&list)) {
         if (w.n <= key.n || !qs_str_ends(w, key)) continue;
         char before = w.p[w.n - key.n - 1];
         if (before == '.' || before == '*') return true;

@@ -48,8 +48,4 @@ void qs_explain_print_all(qs_explain_form form, unsigned width, qs_buf *out);
 /* One page: at most 60 lines of 80 columns. */
 void qs_explain_print_cheatsheet(bool markdown, qs_buf *out);
 
-/* Appends `text` wrapped at width columns, the first line after `first`, the others after `rest` (both
- * count). Line feeds in the text stay. */
-void qs_wrap(qs_str text, const char *first, const char *rest, unsigned width, qs_buf *out);
-
 #endif

@@ -1,43 +1,10 @@
 /* Explanations as text: plain, Markdown, JSON, and the cheat sheet. */
 #include "teach/explain.h"
+#include "teach/text.h"
 
 #include <stdlib.h>
 
 extern const char qs_teach_cheatsheet[]; /* cheatsheet.txt, embedded by CMake */
-
-static void add_line(qs_buf *out, const char *indent, qs_str line) {
-    qs_buf_addz(out, indent);
-    qs_buf_add(out, line);
-    while (out->n && out->p[out->n - 1] == ' ') out->p[--out->n] = 0;
-    qs_buf_addc(out, '\n');
-}
-
-/* Columns of UTF-8 text whose characters are one wide each, as ours are. */
-static size_t columns(qs_str s) {
-    size_t n = 0;
-    for (size_t i = 0; i < s.n; i++) n += ((unsigned char)s.p[i] & 0xC0) != 0x80;
-    return n;
-}
-
-void qs_wrap(qs_str text, const char *first, const char *rest, unsigned width, qs_buf *out) {
-    const char *indent = first;
-    size_t from = 0;
-    do {
-        size_t room = width > columns(qs_str_of(indent)) + 1 ? width - columns(qs_str_of(indent)) : 1;
-        size_t end = from, last = SIZE_MAX, used = 0;
-        while (end < text.n && text.p[end] != '\n') {
-            if (text.p[end] == ' ') last = end;
-            if (((unsigned char)text.p[end] & 0xC0) != 0x80 && ++used > room) break;
-            end++;
-        }
-        bool whole = end >= text.n || text.p[end] == '\n';
-        size_t cut = whole || last == SIZE_MAX || last <= from ? end : last;
-        add_line(out, indent, qs_str_sub(text, from, cut));
-        from = cut;
-        if (from < text.n && (text.p[from] == '\n' || text.p[from] == ' ')) from++;
-        indent = rest;
-    } while (from < text.n);
-}
 
 typedef struct field {
     const char *label, *name, *text;
@@ -58,7 +25,7 @@ static void version_text(const qs_fact *f, char *out, size_t cap) {
         snprintf(out, cap, "torch %d.%d to %d.%d", f->since / 100, f->since % 100, f->until / 100,
                  f->until % 100);
     else
-        snprintf(out, cap, "torch %d.%d and later", f->since / 100, f->since % 100);
+        snprintf(out, cap, "since torch %d.%d", f->since / 100, f->since % 100);
 }
 
 /* "fresh 1.1920928955078125e-07" is exact but hard to read; the text form keeps what a person compares. */
@@ -77,12 +44,12 @@ static void print_facts(const qs_explanation *x, bool markdown, unsigned width, 
         char line[256], when[48], fresh[32];
         version_text(f, when, sizeof when);
         const char *value = fresh_text(f, fresh, sizeof fresh);
-        snprintf(line, sizeof line, "%s %s%s%s in %s (%s)", f->dtype, f->shape, *value ? ", fresh " : "",
-                 value, f->in, when);
+        snprintf(line, sizeof line, "%s %s%s%s: %s (%s)", f->dtype, f->shape, *value ? ", fresh " : "", value,
+                 f->in, when);
         if (markdown)
             qs_buf_addf(out, "- %s\n", line);
         else
-            qs_wrap(qs_str_of(line), "  holds       ", "              ", width, out);
+            qs_wrap(qs_str_of(line), "  Holds       ", "              ", width, out);
     }
 }
 
@@ -95,7 +62,6 @@ static void print_plain(const qs_explanation *x, unsigned width, qs_buf *out) {
         if (i == 2) print_facts(x, false, width, out);
         if (!*f[i].text) continue;
         snprintf(indent, sizeof indent, "  %-11s ", f[i].label);
-        if (i > 0) indent[2] |= 0x20; /* only the first word of a paragraph stands out */
         qs_wrap(qs_str_of(f[i].text), indent, "              ", width, out);
     }
 }
@@ -194,7 +160,7 @@ void qs_explain_print_all(qs_explain_form form, unsigned width, qs_buf *out) {
         if (form == QS_EXPLAIN_PLAIN) qs_buf_addc(out, '\n');
         qs_explain_print(x, form, width, out);
         if (form == QS_EXPLAIN_PLAIN)
-            qs_wrap(qs_str_of(x->keys), "  names       ", "              ", width, out);
+            qs_wrap(qs_str_of(x->keys), "  Names       ", "              ", width, out);
     }
     if (form == QS_EXPLAIN_JSON) qs_buf_addz(out, "\n]\n");
 }

@@ -17,6 +17,11 @@ if not BIN:
     sys.exit(77)
 
 
+def read(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
 def run(*args, **kw):
     p = subprocess.run([BIN, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
                        timeout=60, **kw)
@@ -82,7 +87,7 @@ class BadInput(unittest.TestCase):
         self.refused(self.path("page.pt", b"<!DOCTYPE html>\n<html><body>404: Not Found</body></html>\n"), "html")
 
     def test_truncated_zip(self):
-        data = open(self.good(), "rb").read()
+        data = read(self.good())
         for keep in (5, 40, len(data) // 2, len(data) - 1):
             rc, out, err = run("ls", self.path("cut.pt", data[:keep]))
             self.assertEqual(rc, 3, (keep, err))
@@ -127,7 +132,7 @@ class BadInput(unittest.TestCase):
 
     def test_tensor_outside_its_storage_can_be_seen_but_not_saved(self):
         p = self.good(extra={"bad": mini.Tensor([1.0, 2.0], shape=(4, 4))})
-        before = open(p, "rb").read()
+        before = read(p)
         rc, out, err = run("ls", p)
         self.assertEqual(rc, 0, err)
         self.assertIn("bad", out)
@@ -136,7 +141,7 @@ class BadInput(unittest.TestCase):
         self.assertEqual(rc, 3, err)
         self.assertIn("bad", err)
         self.assertFalse(os.path.exists(self.path("out.pt")))
-        self.assertEqual(open(p, "rb").read(), before)
+        self.assertEqual(read(p), before)
 
     def test_saving_where_nothing_may_be_written(self):
         p = self.good()
@@ -144,14 +149,14 @@ class BadInput(unittest.TestCase):
         rc, out, err = run("apply", plan, p, "-o", os.path.join(self.dir, "nowhere", "out.pt"))
         self.assertEqual(rc, 4, err)
         self.assertIn("nowhere", err)
-        before = open(p, "rb").read()
+        before = read(p)
         rc, out, err = run("apply", plan, p, "-o", p)
         self.assertEqual(rc, 3, err)
-        self.assertIn("in-place", err)
+        self.assertIn("in place", err)
         os.symlink(p, self.path("link.pt"))
         rc, out, err = run("apply", plan, p, "-o", self.path("link.pt"))
         self.assertEqual(rc, 3, err)
-        self.assertEqual(open(p, "rb").read(), before)
+        self.assertEqual(read(p), before)
         self.assertEqual(sorted(os.listdir(self.dir)), ["good.pt", "link.pt", "p.json"])
 
     def test_a_file_over_the_size_limit_leaves_nothing(self):

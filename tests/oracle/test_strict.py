@@ -14,13 +14,13 @@ QATSCOPE = os.environ.get("QATSCOPE", "")
 SUITES = {"1.7": "bullseye", "1.13": "bookworm", "2.6": "trixie", "2.14": "sid"}
 
 
-def generate(version, folder, seed, count):
-    """Runs strict_cases.py under that torch; the reason if it cannot be had."""
+def generate(version, folder, seed, count, script="strict_cases.py"):
+    """Runs the script under that torch; the reason if it cannot be had."""
     for path in (os.path.join(HERE, "strict_cases.py"), os.path.join(ROOT, "src", "model", "exporter.py")):
         shutil.copy(path, folder)
     out = os.path.join(folder, "out")
     os.mkdir(out)
-    args = [os.path.join(folder, "strict_cases.py"), out, str(seed), str(count)]
+    args = [os.path.join(folder, script), out, str(seed), str(count)]
     if version == "1.13":
         probe = subprocess.run([sys.executable, "-c", "import torch; print(torch.__version__)"], stdout=subprocess.PIPE,
                                stderr=subprocess.DEVNULL, universal_newlines=True)

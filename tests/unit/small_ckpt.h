@@ -158,7 +158,7 @@ static inline bool small_write(const char *path, const small_entry *x, size_t n,
         ok = qs_zip_out_add(z, qs_str_of(name), bytes, small_bytes, (void *)(uintptr_t)&x[i], e);
     }
     ok =
-        ok && qs_zip_out_add(z, QS_STR("version"), 2, small_memory, "3\n", e) && qs_zip_out_close(z, NULL, e);
+        ok && qs_zip_out_add(z, QS_STR("version"), 2, small_memory, (char[]){"3\n"}, e) && qs_zip_out_close(z, NULL, e);
     if (fd >= 0) close(fd);
     qs_buf_free(&pickle);
     return ok;

@@ -1,5 +1,6 @@
 /* Every kind of key has a text; the texts are well formed. */
 #include "teach/explain.h"
+#include "teach/text.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
