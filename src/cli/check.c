@@ -49,7 +49,7 @@ static void print_advice(const qs_verdict *v) {
         fprintf(stderr, ": %s\n", f->note);
     }
     for (int k = 0; k < KINDS; k++)
-        if (count[k] > SHOWN)
+        if (words[k] && count[k] > SHOWN)
             fprintf(stderr, "%s: %zu keys %s, %d shown; --json lists all\n", kind_names[k], count[k],
                     words[k], SHOWN);
 }

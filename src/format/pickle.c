@@ -114,7 +114,7 @@ static bool op_pop(vm *m) {
 }
 
 static bool op_pop_mark(vm *m) {
-    size_t from;
+    size_t from = 0;
     if (!pop_mark(m, &from)) return false;
     m->stack.n = from;
     return true;
@@ -290,7 +290,7 @@ static bool op_tuple_n(vm *m, size_t n) {
 }
 
 static bool op_marked(vm *m, qs_node_kind k) {
-    size_t from;
+    size_t from = 0;
     return pop_mark(m, &from) && collect(m, k, m->stack.n - from);
 }
 
@@ -332,7 +332,7 @@ static bool op_fill_n(vm *m, qs_node_kind k, size_t n) {
 }
 
 static bool op_fill_marked(vm *m, qs_node_kind k) {
-    size_t from;
+    size_t from = 0;
     return pop_mark(m, &from) && fill(m, k, from);
 }
 
@@ -407,14 +407,14 @@ static bool instantiate(vm *m, qs_node cls, size_t from) {
 }
 
 static bool op_inst(vm *m) {
-    size_t from;
+    size_t from = 0;
     if (!op_global(m) || !need(m, 1)) return false;
     qs_node cls = m->stack.v[--m->stack.n];
     return pop_mark(m, &from) && instantiate(m, cls, from);
 }
 
 static bool op_obj(vm *m) {
-    size_t from;
+    size_t from = 0;
     if (!pop_mark(m, &from)) return false;
     if (m->stack.n == from) return bad(m, "there is no class above the MARK");
     /* The class stands below its arguments: it stays on the stack while they are collected. */
