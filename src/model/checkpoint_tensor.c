@@ -3,6 +3,7 @@
 #include "model/checkpoint_internal.h"
 
 #include <stdarg.h>
+#include <stdlib.h>
 
 enum { MAX_WRAPPERS = 64 }; /* parameter of a tensor subclass of a tensor ... */
 
@@ -33,15 +34,68 @@ static qs_node arg(const decoder *d, size_t i) {
 
 /* ---- storages ---- */
 
-static uint32_t find_record(const qs_checkpoint *c, qs_str key) {
-    char name[600];
-    if (key.n > sizeof name - 8) return QS_NONE;
-    int n = snprintf(name, sizeof name, "data/%.*s", QS_FMT(key));
-    return n < 0 ? QS_NONE : qs_container_find(c->container, (qs_str){name, (size_t)n});
+/* torch names storages by counting, so most names are found in an array instead of by hashing 100,000
+ * strings: the number itself, or QS_NONE if the name is not how it would be printed. */
+static uint32_t number_of(qs_str name) {
+    uint32_t v = 0;
+    if (name.n == 0 || name.n > 9 || (name.p[0] == '0' && name.n > 1)) return QS_NONE;
+    for (size_t i = 0; i < name.n; i++) {
+        if (name.p[i] < '0' || name.p[i] > '9') return QS_NONE;
+        v = v * 10 + (uint32_t)(name.p[i] - '0');
+    }
+    return v;
 }
 
-static bool storage_of_persid(qs_checkpoint *c, qs_node persid, qs_storage *out) {
-    const qs_graph *g = c->graph;
+typedef struct numbered {
+    uint32_t record, storage;
+} numbered;
+
+/* What the storages called 0 .. count-1 are. */
+typedef struct scan {
+    qs_checkpoint *c;
+    numbered *by_number;
+    uint32_t count;
+    qs_err *e;
+} scan;
+
+static bool number_records(scan *s) {
+    qs_container *k = s->c->container;
+    s->count = qs_container_count(k);
+    s->by_number = malloc(((size_t)s->count + 1) * sizeof *s->by_number);
+    if (!s->by_number) return qs_nomem(s->e);
+    memset(s->by_number, 0xff, ((size_t)s->count + 1) * sizeof *s->by_number);
+    for (uint32_t i = 0; i < s->count; i++) {
+        qs_str name = qs_container_record(k, i)->name;
+        if (!qs_str_starts(name, QS_STR("data/"))) continue;
+        uint32_t v = number_of(qs_str_sub(name, 5, name.n));
+        if (v < s->count) s->by_number[v].record = i;
+    }
+    return true;
+}
+
+static uint32_t find_record(const scan *s, qs_str key) {
+    char name[512] = "data/";
+    uint32_t v = number_of(key);
+    if (v < s->count) return s->by_number[v].record;
+    if (key.n > sizeof name - 5) return QS_NONE;
+    if (key.n) memcpy(name + 5, key.p, key.n);
+    return qs_container_find(s->c->container, (qs_str){name, key.n + 5});
+}
+
+/* Index of the storage of that name; for a new one the next free. */
+static bool storage_index(scan *s, qs_str key, uint32_t *out) {
+    uint32_t v = number_of(key), fresh = (uint32_t)s->c->storages.n;
+    if (v < s->count) {
+        if (s->by_number[v].storage == QS_NONE) s->by_number[v].storage = fresh;
+        *out = s->by_number[v].storage;
+        return true;
+    }
+    *out = qs_map_add(&s->c->storage_by_key, key, fresh);
+    return *out != QS_MAP_NONE || qs_nomem(s->e);
+}
+
+static bool storage_of_persid(const scan *s, qs_node persid, qs_storage *out) {
+    const qs_graph *g = s->c->graph;
     qs_node id = qs_node_persid(g, persid), cls = qs_node_item(g, id, 1), numel = qs_node_item(g, id, 4);
     if (!qs_str_is(qs_node_str(g, qs_node_item(g, id, 0)), "storage")) return false;
     if (qs_node_kind_of(g, numel) != QS_NODE_INT || qs_node_int(g, numel) < 0) return false;
@@ -51,7 +105,7 @@ static bool storage_of_persid(qs_checkpoint *c, qs_node persid, qs_storage *out)
                         .node = persid};
     uint64_t size = out->dtype ? qs_dtype_get(out->dtype)->size : 1;
     if (__builtin_mul_overflow((uint64_t)qs_node_int(g, numel), size, &out->bytes)) out->bytes = UINT64_MAX;
-    out->record = find_record(c, out->key);
+    out->record = find_record(s, out->key);
     return true;
 }
 
@@ -63,18 +117,19 @@ static bool fail_two_types(const qs_checkpoint *c, const qs_storage *a, const qs
                       key, qs_dtype_get(a->dtype)->name, qs_dtype_get(b->dtype)->name);
 }
 
-static bool add_storage(qs_checkpoint *c, qs_node persid, qs_err *e) {
-    qs_storage s;
-    if (!storage_of_persid(c, persid, &s)) return true;
-    if (c->storages.n >= QS_NONE) return qs_fail(e, QS_E_LIMIT, "too many storages");
-    uint32_t at = qs_map_add(&c->storage_by_key, s.key, (uint32_t)c->storages.n);
-    if (at == QS_MAP_NONE) return qs_nomem(e);
+static bool add_storage(scan *s, qs_node persid) {
+    qs_checkpoint *c = s->c;
+    qs_storage found;
+    uint32_t at;
+    if (!storage_of_persid(s, persid, &found)) return true;
+    if (c->storages.n >= QS_NONE) return qs_fail(s->e, QS_E_LIMIT, "too many storages");
+    if (!storage_index(s, found.key, &at)) return false;
     c->index[persid] = at;
     if (at < c->storages.n) { /* torch keeps the first declaration, so do we */
         const qs_storage *first = &c->storages.v[at];
-        return first->dtype == s.dtype || fail_two_types(c, first, &s, e);
+        return first->dtype == found.dtype || fail_two_types(c, first, &found, s->e);
     }
-    return qs_push(&c->storages, s) || qs_nomem(e);
+    return qs_push(&c->storages, found) || qs_nomem(s->e);
 }
 
 /* ---- shapes ---- */
@@ -150,24 +205,30 @@ static uint64_t bytes_needed(const qs_tensor *t) {
                                                                                             : bytes;
 }
 
+typedef unsigned long long ull;
+
+static const char *printable(qs_str s, char out[64]) {
+    qs_str_printable(s, out, 64);
+    return out;
+}
+
 static void check_bounds(decoder *d) {
     const qs_tensor *t = d->t;
     const qs_storage *s = &d->c->storages.v[t->storage];
     uint64_t need = bytes_needed(t);
     char key[64];
-    qs_str_printable(s->key, key, sizeof key);
     if (t->dtype == QS_DTYPE_UNKNOWN) return bad(d, "its element type is not known");
     if (need > s->bytes)
-        return bad(d, "needs %llu bytes, storage %s has %llu", (unsigned long long)need, key,
-                   (unsigned long long)s->bytes);
-    if (s->record == QS_NONE) return bad(d, "the file has no record data/%s", key);
+        return bad(d, "needs %llu bytes, storage %s has %llu", (ull)need, printable(s->key, key),
+                   (ull)s->bytes);
+    if (s->record == QS_NONE) return bad(d, "the file has no record data/%s", printable(s->key, key));
     uint64_t have = qs_container_record(d->c->container, s->record)->size;
     if (have < s->bytes)
-        return bad(d, "needs %llu bytes, record data/%s has %llu", (unsigned long long)s->bytes, key,
-                   (unsigned long long)have);
+        return bad(d, "needs %llu bytes, record data/%s has %llu", (ull)s->bytes, printable(s->key, key),
+                   (ull)have);
     if (have > s->bytes)
-        return bad(d, "record data/%s has %llu bytes, %llu were declared", key, (unsigned long long)have,
-                   (unsigned long long)s->bytes);
+        return bad(d, "record data/%s has %llu bytes, %llu were declared", printable(s->key, key), (ull)have,
+                   (ull)s->bytes);
     if (d->c->big_endian && qs_dtype_get(t->dtype)->size > 1)
         bad(d, "its bytes are big-endian; load and save it with torch on this machine first");
 }
@@ -378,14 +439,28 @@ static bool add_tensor(qs_checkpoint *c, qs_node n, qs_err *e) {
     return qs_push(&c->tensors, t) || qs_nomem(e);
 }
 
-bool qs_ckpt_scan_tensors(qs_checkpoint *c, qs_err *e) {
-    uint32_t count = qs_graph_count(c->graph);
-    c->index = QS_ARENA_ARRAY(&c->arena, (size_t)count + 1, uint32_t);
-    if (!c->index) return qs_nomem(e);
-    memset(c->index, 0xff, ((size_t)count + 1) * sizeof *c->index);
-    for (qs_node n = 1; n <= count && n != 0; n++)
-        if (qs_node_kind_of(c->graph, n) == QS_NODE_PERSID && !add_storage(c, n, e)) return false;
-    for (qs_node n = 1; n <= count && n != 0; n++)
-        if (qs_node_kind_of(c->graph, n) == QS_NODE_REDUCE && !add_tensor(c, n, e)) return false;
+/* A node is made after what it is made of, so one pass meets every storage before the tensors in it. */
+static bool scan_nodes(scan *s) {
+    const qs_graph *g = s->c->graph;
+    uint32_t count = qs_graph_count(g);
+    for (qs_node n = 1; n <= count && n != 0; n++) {
+        qs_node_kind kind = qs_node_kind_of(g, n);
+        if (kind == QS_NODE_PERSID && !add_storage(s, n)) return false;
+        if (kind == QS_NODE_REDUCE && !add_tensor(s->c, n, s->e)) return false;
+    }
     return true;
+}
+
+bool qs_ckpt_scan_tensors(qs_checkpoint *c, qs_err *e) {
+    scan s = {.c = c, .e = e};
+    size_t nodes = (size_t)qs_graph_count(c->graph) + 1;
+    c->index = QS_ARENA_ARRAY(&c->arena, nodes, uint32_t);
+    if (!c->index) return qs_nomem(e);
+    memset(c->index, 0xff, nodes * sizeof *c->index);
+    /* A storage has a record: as many as there are is room enough for honest files. */
+    bool ok = number_records(&s);
+    if (ok && !(qs_reserve(&c->storages, s.count) && qs_reserve(&c->tensors, s.count))) ok = qs_nomem(e);
+    ok = ok && scan_nodes(&s);
+    free(s.by_number);
+    return ok;
 }
