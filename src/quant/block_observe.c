@@ -19,16 +19,15 @@ static const qs_tensor *resolved_child(const qs_init_context *x, qs_str parent, 
     return n < 0 || (size_t)n >= sizeof buf ? NULL : resolved(x, (qs_str){buf, (size_t)n}, from);
 }
 
-static bool find_weight(const qs_init_context *x, const qs_block *b, const qs_tensor **t,
+static bool find_weight(const qs_init_context *x, qs_str owner, const qs_tensor **t,
                         const qs_checkpoint **from, qs_err *e) {
-    if (!qs_str_is(qs_str_leaf(b->name), "weight_fake_quant"))
-        return qs_fail(e, QS_E_REFUSED, "%.*s: not the quantizer of a weight", QS_FMT(b->name));
-    *t = resolved_child(x, b->owner, "weight", from);
+    *t = resolved_child(x, owner, "weight", from);
     if (*t) return true;
-    return qs_fail(e, QS_E_REFUSED,
-                   "%.*s: its weight %.*s%sweight is not in the result; rename the weight to it first, or "
-                   "fill with fresh values",
-                   QS_FMT(b->name), QS_FMT(b->owner), b->owner.n ? "." : "");
+    return qs_fail(
+        e, QS_E_REFUSED,
+        "its weight %.*s%sweight is not in the result; rename the weight to it first, or fill with "
+        "fresh values",
+        QS_FMT(owner), owner.n ? "." : "");
 }
 
 typedef struct weight_reader {
@@ -105,12 +104,11 @@ static bool make_factor(const qs_init_context *x, const qs_block *b, double eps,
     return ok;
 }
 
-static bool open_weight(const qs_init_context *x, const qs_block *b, const qs_bn_choice *bn, qs_arena *arena,
-                        qs_weight *out, qs_err *e) {
+bool qs_owner_weight(const qs_init_context *x, qs_str owner, qs_arena *arena, qs_weight *out, qs_err *e) {
     weight_reader *r = QS_ARENA_NEW(arena, weight_reader);
     if (!r) return qs_nomem(e);
-    if (!find_weight(x, b, &r->t, &r->from, e)) return false;
-    qs_str key = qs_key_join(arena, b->owner, "weight");
+    if (!find_weight(x, owner, &r->t, &r->from, e)) return false;
+    qs_str key = qs_key_join(arena, owner, "weight");
     if (!key.p) return qs_nomem(e);
     *out = (qs_weight){.key = key,
                        .ndim = r->t->shape.ndim,
@@ -118,9 +116,15 @@ static bool open_weight(const qs_init_context *x, const qs_block *b, const qs_bn
                        .dtype = r->t->dtype,
                        .read = read_weight,
                        .ctx = r};
+    return true;
+}
+
+static bool open_weight(const qs_init_context *x, const qs_block *b, const qs_bn_choice *bn, qs_arena *arena,
+                        qs_weight *out, qs_err *e) {
+    if (!qs_owner_weight(x, b->owner, arena, out, e)) return false;
     if (!bn->present) return true;
-    if (r->t->shape.ndim == 0) return qs_fail(e, QS_E_INPUT, "%.*s: a scalar has no channels", QS_FMT(key));
-    return make_factor(x, b, bn->eps, (size_t)r->t->shape.dim[0], arena, &out->channel_factor, e);
+    if (out->ndim == 0) return qs_fail(e, QS_E_INPUT, "%.*s: a scalar has no channels", QS_FMT(out->key));
+    return make_factor(x, b, bn->eps, (size_t)out->dim[0], arena, &out->channel_factor, e);
 }
 
 bool qs_init_block_weight(const qs_init_context *x, qs_str block, qs_arena *arena, qs_weight *out,
@@ -139,7 +143,9 @@ bool qs_block_count(const qs_init_context *x, const qs_block *b, size_t *n, qs_e
         return qs_fail(e, QS_E_UNSUPPORTED,
                        "%.*s: a HistogramObserver searches its range; fill with fresh values",
                        QS_FMT(b->name));
-    if (!find_weight(x, b, &t, &from, e)) return false;
+    if (!qs_str_is(qs_str_leaf(b->name), "weight_fake_quant"))
+        return qs_fail(e, QS_E_REFUSED, "%.*s: not the quantizer of a weight", QS_FMT(b->name));
+    if (!find_weight(x, b->owner, &t, &from, e)) return false;
     qs_weight w = {.key = b->name, .ndim = t->shape.ndim, .dim = t->shape.dim};
     qs_qconfig cfg = {.scheme = b->per_channel ? QS_PER_CHANNEL_SYMMETRIC : QS_PER_TENSOR_SYMMETRIC,
                       .ch_axis = b->ch_axis};

@@ -5,7 +5,7 @@
 static const struct family_row {
     const char *label, *name;
     bool (*recognise)(const qs_name *k, qs_quant_key *out);
-} families[QS_FAMILY_COUNT] = {
+} families_table[QS_FAMILY_COUNT] = {
     [QS_FAMILY_NONE] = {"", "no quantization", NULL},
 #define QS_FAMILY(NAME, LABEL, TEXT, FN) [QS_FAMILY_##NAME] = {LABEL, TEXT, FN},
 #include "quant/family.def"
@@ -35,11 +35,11 @@ const char *qs_role_name(qs_role r) {
 }
 
 const char *qs_family_name(qs_family f) {
-    return (unsigned)f < QS_FAMILY_COUNT ? families[f].name : "";
+    return (unsigned)f < QS_FAMILY_COUNT ? families_table[f].name : "";
 }
 
 const char *qs_family_label(qs_family f) {
-    return (unsigned)f < QS_FAMILY_COUNT ? families[f].label : "";
+    return (unsigned)f < QS_FAMILY_COUNT ? families_table[f].label : "";
 }
 
 bool qs_name_has(const qs_name *k, qs_str base, const char *rest, qs_key_info *info) {
@@ -82,12 +82,29 @@ bool qs_all_digits(qs_str s) {
     return s.n > 0;
 }
 
-bool qs_quant_classify(qs_str key, const qs_key_set *keys, qs_quant_key *out) {
+_Static_assert(QS_FAMILY_COUNT <= 32, "families are bits of a uint32_t");
+
+bool qs_quant_is_weight_name(qs_str key) {
+    return qs_str_ends(key, QS_STR("weight")) && qs_str_is(qs_str_leaf(key), "weight");
+}
+
+/* A converted weight shows in its own dtype, quantizer or not. */
+static bool may_own_weight(int family, uint32_t families) {
+    return (families & QS_FAMILY_BIT(family)) || family == QS_FAMILY_TORCH_INT8;
+}
+
+bool qs_quant_classify_among(qs_str key, const qs_key_set *keys, uint32_t families, qs_quant_key *out) {
     qs_name k = {.key = key, .parent = qs_str_parent(key), .last = qs_str_leaf(key), .keys = keys};
+    bool weight = qs_quant_is_weight_name(key);
     for (int f = QS_FAMILY_NONE + 1; f < QS_FAMILY_COUNT; f++) {
-        if (!families[f].recognise(&k, out)) continue;
+        if (weight && !may_own_weight(f, families)) continue;
+        if (!families_table[f].recognise(&k, out)) continue;
         out->family = (qs_family)f;
         return true;
     }
     return false;
+}
+
+bool qs_quant_classify(qs_str key, const qs_key_set *keys, qs_quant_key *out) {
+    return qs_quant_classify_among(key, keys, UINT32_MAX, out);
 }

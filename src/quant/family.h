@@ -55,4 +55,11 @@ typedef struct qs_quant_key {
  * recognised. The result depends only on the arguments. */
 bool qs_quant_classify(qs_str key, const qs_key_set *keys, qs_quant_key *out);
 
+/* The same for many keys of one set, where looking for every family's siblings of every plain weight adds up: a
+ * first pass over all keys with families = 0 classifies all but the weights, its families' QS_FAMILY_BITs go into
+ * the second pass, over the weights. The two together give what qs_quant_classify gives. */
+#define QS_FAMILY_BIT(f) (1u << (f))
+bool qs_quant_is_weight_name(qs_str key); /* left to the second pass */
+bool qs_quant_classify_among(qs_str key, const qs_key_set *keys, uint32_t families, qs_quant_key *out);
+
 #endif

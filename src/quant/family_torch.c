@@ -79,9 +79,7 @@ static bool parse_fake_quant(const qs_name *k, qs_quant_key *out) {
 }
 
 static bool is_fake_quantized_weight(const qs_name *k, qs_str owner) {
-    return qs_name_has_child(k, owner, WEIGHT ".scale", NULL) ||
-           qs_name_has_child(k, owner, WEIGHT ".fake_quant_enabled", NULL) ||
-           qs_name_has_child(k, owner, WEIGHT ".min_val", NULL);
+    return qs_name_has_child(k, owner, WEIGHT ".scale", NULL);
 }
 
 bool qs_recognise_torch(const qs_name *k, qs_quant_key *out) {

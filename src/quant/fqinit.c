@@ -39,7 +39,9 @@ void qs_init_cache_free(qs_init_cache *c) {
 typedef enum init_kind {
     INIT_NOT,       /* not from nothing: `why` */
     INIT_FAKEQUANT, /* a leaf of a fake quantizer */
-    INIT_MODULE,    /* a number of BatchNorm and its like that torch does not draw at random */
+    INIT_CONSTANT,  /* BatchNorm and its like, and other families: the same number in every element */
+    INIT_AMAX,      /* NVIDIA's weight _amax: observed or nothing */
+    INIT_GROUPS,    /* GPTQ's g_idx: i / group */
 } init_kind;
 
 typedef struct init_key {
@@ -48,7 +50,8 @@ typedef struct init_key {
     qs_quant_key q;
     qs_str leaf; /* the last component */
     qs_block block;
-    double value; /* fresh; kinds but INIT_NOT */
+    double value;  /* fresh; FAKEQUANT and CONSTANT */
+    int64_t group; /* GROUPS */
 } init_key;
 
 static bool target_find(const void *ctx, qs_str key, qs_key_info *info) {
@@ -150,9 +153,22 @@ static void module_key(const qs_init_context *x, qs_str key, init_key *k) {
     if (!is_norm(x, qs_str_parent(key), &running)) return;
     for (size_t i = 0; i < sizeof norm_leaves / sizeof *norm_leaves; i++) {
         if (!qs_str_is(k->leaf, norm_leaves[i].leaf)) continue;
-        k->kind = INIT_MODULE;
+        k->kind = INIT_CONSTANT;
         k->value = norm_leaves[i].value;
     }
+}
+
+/* A key of another family than torch's. */
+static void other_key(const qs_init_context *x, const qs_expected *want, init_key *k) {
+    if (k->q.family == QS_FAMILY_NVIDIA && k->q.is_weight && qs_str_is(k->leaf, "_amax"))
+        k->kind = INIT_AMAX;
+    else if (k->q.family == QS_FAMILY_GPTQ && qs_str_is(k->leaf, "g_idx"))
+        k->kind = (k->group = qs_gptq_group_size(x, k->q.owner, want)) > 0 ? INIT_GROUPS : INIT_NOT;
+    else if (qs_fresh_of_family(k->q.family, k->leaf, &k->value, &k->why))
+        k->kind = INIT_CONSTANT;
+    else if (k->q.role == QS_ROLE_PACKED)
+        k->why =
+            "a quantized payload: it cannot be recomputed without the float weight and its exact packing";
 }
 
 static void understand(const qs_init_context *x, const qs_expected *want, init_key *k) {
@@ -168,13 +184,10 @@ static void understand(const qs_init_context *x, const qs_expected *want, init_k
     }
     if (k->q.role == QS_ROLE_WEIGHT)
         k->why = "a weight: only training (or another checkpoint) gives its values";
-    else if (k->q.role == QS_ROLE_PACKED)
-        k->why =
-            "a quantized payload: it cannot be recomputed without the float weight and its exact packing";
     else if (k->q.family == QS_FAMILY_TORCH || k->q.family == QS_FAMILY_SPARSEML)
         fakequant_key(x, want->key, k);
     else
-        k->why = "belongs to quantized numbers that cannot be recomputed; copy it from B";
+        other_key(x, want, k);
 }
 
 bool qs_init_possible(const qs_init_context *x, const qs_expected *key, const char **why_not) {
@@ -257,8 +270,10 @@ static bool observed_shape(const qs_init_context *x, const qs_expected *want, co
 static bool check_source(qs_init_source source, const init_key *k, const qs_expected *want, qs_err *e) {
     if (source == QS_INIT_COPY)
         return qs_fail(e, QS_E_USAGE, "%.*s: a copy has its value in B", QS_FMT(want->key));
-    if (k->kind == INIT_NOT) return qs_fail(e, QS_E_REFUSED, "%.*s: %s", QS_FMT(want->key), k->why);
-    return true;
+    const char *why = k->kind == INIT_NOT ? k->why : NULL;
+    if (k->kind == INIT_AMAX && source == QS_INIT_FRESH)
+        why = "a new quantizer has none, and absent is legal; it can be observed";
+    return !why || qs_fail(e, QS_E_REFUSED, "%.*s: %s", QS_FMT(want->key), why);
 }
 
 static bool shape_of(const qs_init_context *x, const qs_expected *want, const init_key *k,
@@ -300,14 +315,32 @@ static double observed_value(const qs_observed *o, const init_key *k, size_t i) 
     return is_float ? (double)o->qp[i].zero_point_f : (double)o->qp[i].zero_point;
 }
 
-static bool fill_values(const qs_expected *want, const init_key *k, const qs_observed *o, qs_arena *arena,
-                        qs_fill *out, qs_err *e) {
+static bool observe_amax(const qs_init_context *x, const qs_expected *want, const init_key *k,
+                         qs_arena *arena, double *v, size_t n, qs_fill *out, qs_err *e) {
+    qs_weight w;
+    qs_buf b = {0};
+    float *scratch = malloc((2 * n + 1) * sizeof *scratch);
+    bool ok = scratch ? qs_owner_weight(x, k->q.owner, arena, &w, e) &&
+                            qs_amax_observe(&w, want->shape, v, n, scratch, e)
+                      : qs_nomem(e);
+    free(scratch);
+    if (!ok) return false;
+    qs_buf_addf(&b, "observed from %.*s", QS_FMT(w.key));
+    out->origin = b.failed ? NULL : qs_arena_str(arena, qs_buf_str(&b)).p;
+    qs_buf_free(&b);
+    return out->origin || qs_nomem(e);
+}
+
+static bool fill_values(const qs_init_context *x, const qs_expected *want, const init_key *k,
+                        const qs_observed *o, qs_arena *arena, qs_fill *out, qs_err *e) {
     uint64_t n = qs_shape_numel(out->shape);
     if (n > (1u << 28)) return qs_fail(e, QS_E_LIMIT, "%.*s: too many values to make", QS_FMT(want->key));
     double *v = malloc((n ? (size_t)n : 1) * sizeof *v);
     if (!v) return qs_nomem(e);
-    for (size_t i = 0; i < n; i++) v[i] = o ? observed_value(o, k, i) : k->value;
-    bool ok = pack(v, n, want, arena, out, e);
+    for (size_t i = 0; i < n; i++)
+        v[i] = o ? observed_value(o, k, i) : k->group ? (double)((int64_t)i / k->group) : k->value;
+    bool ok = k->kind != INIT_AMAX || observe_amax(x, want, k, arena, v, (size_t)n, out, e);
+    ok = ok && pack(v, n, want, arena, out, e);
     free(v);
     return ok;
 }
@@ -329,7 +362,7 @@ bool qs_init_value(const qs_init_context *x, const qs_expected *key, qs_init_sou
         fill.origin = qs_arena_str(arena, qs_str_of(o->origin)).p;
         if (!fill.origin) return qs_nomem(e);
     }
-    if (!fill_values(key, &k, o, arena, &fill, e)) return false;
+    if (!fill_values(x, key, &k, o, arena, &fill, e)) return false;
     *out = fill;
     return true;
 }

@@ -70,6 +70,14 @@ bool qs_block_observe(const qs_init_context *x, qs_str block, qs_init_cache *cac
 /* How many values scale and zero_point will have, without reading the weight. */
 bool qs_block_count(const qs_init_context *x, const qs_block *b, size_t *n, qs_err *e);
 
+/* The fresh value of a leaf of another family than torch's, or why there is none. */
+bool qs_fresh_of_family(qs_family family, qs_str leaf, double *value, const char **why);
+int64_t qs_gptq_group_size(const qs_init_context *x, qs_str module, const qs_expected *g_idx);
+/* max |w| in the shape NVIDIA's quantizers keep it, n values; scratch holds 2 n floats. */
+bool qs_amax_observe(const qs_weight *w, qs_shape amax, double *out, size_t n, float *scratch, qs_err *e);
+/* The weight of `owner` as the result has it, without any BatchNorm. */
+bool qs_owner_weight(const qs_init_context *x, qs_str owner, qs_arena *arena, qs_weight *out, qs_err *e);
+
 struct qs_init_cache {
     qs_arena arena;
     qs_map blocks; /* name -> observed */

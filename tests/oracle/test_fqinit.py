@@ -275,6 +275,23 @@ def real_pair(program, failures):
     return f"real pair: {made} keys made, {count} weight quantizers equal torch's"
 
 
+def nvidia(program, failures):
+    """_amax of weights, whole and per channel, as NVIDIA's quantizers keep it: max |w|."""
+    import torch
+    w = torch.randn(8, 4, 3, 3)
+    shapes = {"a": [], "b": [8, 1, 1, 1], "c": [1, 4, 1, 1], "d": [1]}
+    entries = [{"key": f"{k}.weight", "shape": list(w.shape), "dtype": "float32"} for k in shapes]
+    entries += [{"key": f"{k}._weight_quantizer._amax", "shape": s, "dtype": "float32"} for k, s in shapes.items()]
+    with tempfile.TemporaryDirectory() as d:
+        torch.save({f"{k}.weight": w for k in shapes}, os.path.join(d, "a.pt"))
+        json.dump({"format": "qatscope-manifest", "version": 1, "model": "", "torch": "2.6.0",
+                   "modules": {"": {"class": "M", "version": 1}}, "state_dict": entries}, open(os.path.join(d, "m.json"), "w"))
+        got = fill(program, d, "-", "m.json", "observed")
+    want = {"a": w.abs().max(), "b": w.abs().amax((1, 2, 3)), "c": w.abs().amax((0, 2, 3)), "d": w.abs().max()}
+    return differences("nvidia", got, {f"{k}._weight_quantizer._amax": ["float32", shapes[k], v.reshape(-1).numpy().tobytes().hex()]
+                                       for k, v in want.items()}, failures)
+
+
 def program_path():
     build = os.path.dirname(os.environ["QATSCOPE"]) if os.environ.get("QATSCOPE") else os.getcwd()
     for d in (os.environ.get("QATSCOPE_TEST_BIN", ""), os.path.join(build, "tests"), os.getcwd()):
@@ -315,6 +332,7 @@ def main():
     if ran:
         try:
             print(real_pair(program, failures))
+            print(nvidia(program, failures), "NVIDIA ranges compared")
         except ImportError as e:
             print("SKIP the real pair:", e)
     for f in failures[:12]: print(f)

@@ -261,6 +261,103 @@ static void test_configuration_says_where_it_comes_from(void **state) {
     assert_int_equal(e.code, QS_E_REFUSED);
 }
 
+/* ---- other families, from their documented shapes ---- */
+
+#define E(key, shape, dtype) "{\"key\":\"" key "\",\"shape\":" shape ",\"dtype\":\"" dtype "\"},"
+
+static const char others_json[] =
+    HEAD "\"modules\":{\"\":{\"class\":\"M\",\"version\":1}},\"state_dict\":[" E(
+        "q._weight_quantizer.scale", "[]", "float32") E("q._weight_quantizer.zero_point", "[]", "int32")
+        E("v.weight_quantizer.log_threshold", "[1]", "float32") E("v.weight_quantizer.warmup_enabled", "[1]",
+                                                                  "uint8") E("v.weight_quantizer.bitwidth",
+                                                                             "[1]", "uint8")
+            E("c.pre_ops.0.op._num_bits", "[1]", "int32") E("c.pre_ops.0.op.scale", "[8,1]", "float32") E(
+                "external_quantizers.N/r[0]|OUTPUT.input_low", "[1]",
+                "float32") E("external_quantizers.N/r[0]|OUTPUT.input_range", "[1]",
+                             "float32") E("external_quantizers.N/r[0]|OUTPUT.enabled", "[1]",
+                                          "int32") E("a.param_quantizers.weight.min", "[1]", "float32")
+                E("a.output_quantizers.0.max", "[1]", "float32") E("u.weight._data", "[8,8]", "int8")
+                    E("u.weight._scale", "[8,1]", "float32") E("u.input_scale", "[]", "float32")
+                        E("g.qweight", "[16,64]", "int32") E("g.qzeros", "[4,8]", "int32")
+                            E("g.scales", "[4,64]", "float16") E("g.g_idx", "[128]", "int32") E(
+                                "p.weight_packed", "[8,1]", "int32") E("p.weight_scale", "[8,1]", "bfloat16")
+                                E("p.weight_zero_point", "[8,1]", "int8") E("p.weight_g_idx", "[8]", "int32")
+                                    E("n.weight", "[8,4]",
+                                      "float32") E("n._weight_quantizer._amax", "[8,1]", "float32")
+                                        E("n._input_quantizer._amax", "[]",
+                                          "float32") E("b.weight_quant.tensor_quant.scaling_impl.value", "[]",
+                                                       "float32") E("bb.weight", "[8,1]", "uint8")
+                                            E("bb.weight.absmax", "[1]", "float32") E("f.weight", "[8,8]",
+                                                                                      "float8_e4m3fn")
+                                                E("f.weight_scale_inv",
+                                                  "[1,1]", "float32") E("i.weight", "[4,4]",
+                                                                        "qint8") E("i.scale", "[]", "float32")
+                                                    E("i.zero_point", "[]", "int64")
+                                                        E("w.qweight", "[128,8]", "int32")
+                                                            E("w.scales", "[1,64]", "float16")
+                                                                E("t.weight_fake_quantizer.scale", "[8]",
+                                                                  "float32") "{\"key\":\"h.W_q\",\"shape\":["
+                                                                             "8,8],\"dtype\":\"uint8\"}]}";
+
+static void test_other_families(void **state) {
+    (void)state;
+    qs_limits limits = QS_LIMITS_DEFAULT;
+    qs_err e = QS_ERR_INIT;
+    qs_manifest *m = NULL;
+    if (!qs_manifest_parse(others_json, strlen(others_json), "others", &limits, &m, &e))
+        fail_msg("%s", e.msg);
+    qs_init_context x = {.target = m, .resolved = nothing, .bn_eps = NAN};
+    assert_fresh(&x, "q._weight_quantizer.scale", QS_FLOAT32, 1, 1);
+    assert_fresh(&x, "q._weight_quantizer.zero_point", QS_INT32, 1, 0);
+    assert_fresh(&x, "v.weight_quantizer.log_threshold", QS_FLOAT32, 1, 0);
+    assert_fresh(&x, "v.weight_quantizer.warmup_enabled", QS_UINT8, 1, 1);
+    assert_fresh(&x, "c.pre_ops.0.op.scale", QS_FLOAT32, 8, 1);
+    assert_fresh(&x, "external_quantizers.N/r[0]|OUTPUT.input_low", QS_FLOAT32, 1, 0);
+    assert_fresh(&x, "external_quantizers.N/r[0]|OUTPUT.input_range", QS_FLOAT32, 1, 1);
+    assert_fresh(&x, "external_quantizers.N/r[0]|OUTPUT.enabled", QS_INT32, 1, 1);
+    assert_fresh(&x, "a.param_quantizers.weight.min", QS_FLOAT32, 1, -1);
+    assert_fresh(&x, "a.output_quantizers.0.max", QS_FLOAT32, 1, 1);
+    assert_fresh(&x, "u.input_scale", QS_FLOAT32, 1, 1);
+    assert_fresh(&x, "p.weight_zero_point", QS_INT8, 8, 0);
+    assert_fresh(&x, "p.weight_g_idx", QS_INT32, 8, -1);
+    static const char *const refused[] = {"v.weight_quantizer.bitwidth",
+                                          "c.pre_ops.0.op._num_bits",
+                                          "u.weight._data",
+                                          "u.weight._scale",
+                                          "g.qweight",
+                                          "g.qzeros",
+                                          "g.scales",
+                                          "p.weight_packed",
+                                          "p.weight_scale",
+                                          "n.weight",
+                                          "n._input_quantizer._amax",
+                                          "b.weight_quant.tensor_quant.scaling_impl.value",
+                                          "bb.weight",
+                                          "bb.weight.absmax",
+                                          "f.weight",
+                                          "f.weight_scale_inv",
+                                          "i.weight",
+                                          "i.scale",
+                                          "i.zero_point",
+                                          "w.qweight",
+                                          "w.scales",
+                                          "t.weight_fake_quantizer.scale",
+                                          "h.W_q"};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        const char *why = NULL;
+        if (qs_init_possible(&x, expected(&x, refused[i]), &why)) fail_msg("%s is made up", refused[i]);
+        assert_true(why && strlen(why) > 10);
+    }
+    qs_arena arena = {0};
+    qs_fill f;
+    assert_true(qs_init_value(&x, expected(&x, "g.g_idx"), QS_INIT_FRESH, NULL, &arena, &f, &e));
+    for (int i = 0; i < 128; i++) assert_int_equal(((const int32_t *)f.data)[i], i / 32);
+    assert_false(
+        qs_init_value(&x, expected(&x, "n._weight_quantizer._amax"), QS_INIT_FRESH, NULL, &arena, &f, &e));
+    qs_arena_free(&arena);
+    qs_manifest_close(m);
+}
+
 static void test_source_names(void **state) {
     (void)state;
     qs_init_source s;
@@ -280,6 +377,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_what_cannot_be_made_says_why),
         cmocka_unit_test(test_observed_needs_the_weight),
         cmocka_unit_test(test_configuration_says_where_it_comes_from),
+        cmocka_unit_test(test_other_families),
         cmocka_unit_test(test_source_names),
     };
     return cmocka_run_group_tests(tests, open_target, close_target);
