@@ -39,6 +39,7 @@ void qs_app_free(qs_app *a) {
     qs_history_free(&a->paths);
     qs_history_free(&a->names);
     qs_grid_free(&a->measure);
+    qs_lesson_state_free(a);
     free(a->map.candidate);
     free(a);
 }

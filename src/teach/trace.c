@@ -186,28 +186,34 @@ static void add_name(qs_buf *out, qs_str name) {
     qs_buf_addz(out, text);
 }
 
-static void enter_text(const qs_trace *t, const qs_step *s, qs_buf *out) {
+static void enter_text(const qs_trace *t, const qs_step *s, bool brief, qs_buf *out) {
     const qs_module *mod = qs_manifest_module(t->m, s->module);
     int64_t file = qs_resolution_version(t->r, mod->name);
     qs_buf_addz(out, "enter ");
-    add_name(out, mod->name.n ? mod->name : QS_STR("the model"));
+    add_name(out, !mod->name.n ? QS_STR("the model") : brief ? qs_str_leaf(mod->name) : mod->name);
     if (mod->class_name.n) {
         qs_buf_addz(out, " (");
         add_name(out, qs_str_leaf(mod->class_name));
         qs_buf_addz(out, ")");
     }
     if (file >= 0)
-        qs_buf_addf(out, ", version %" PRId64 " in _metadata", file);
+        qs_buf_addf(out, ", version %" PRId64 "%s", file, brief ? "" : " in _metadata");
     else
-        qs_buf_addz(out, ", no version in _metadata");
+        qs_buf_addf(out, ", no version%s", brief ? "" : " in _metadata");
 }
 
-void qs_trace_text(const qs_trace *t, size_t i, qs_buf *out) {
+/* What follows the module's name in a key. */
+static qs_str local_name(const qs_trace *t, const qs_step *s) {
+    size_t n = qs_manifest_module(t->m, s->module)->name.n;
+    return n && s->key.n > n ? qs_str_sub(s->key, n + 1, s->key.n) : s->key;
+}
+
+void qs_trace_text(const qs_trace *t, size_t i, bool brief, qs_buf *out) {
     const qs_step *s = qs_trace_step(t, i);
     if (!s) return;
-    if (s->kind == QS_STEP_ENTER) return enter_text(t, s, out);
+    if (s->kind == QS_STEP_ENTER) return enter_text(t, s, brief, out);
     qs_buf_addf(out, "%s ", qs_step_get(s->kind)->name);
-    add_name(out, s->key);
+    add_name(out, brief ? local_name(t, s) : s->key);
     if (s->repeats > 1) qs_buf_addf(out, " (listed %" PRIu32 " times)", s->repeats);
     if (s->note && *s->note) qs_buf_addf(out, ": %s", s->note);
 }

@@ -40,7 +40,8 @@ const qs_step *qs_trace_step(const qs_trace *t, size_t i);
 /* The next step from i on (backwards: the one before it or i itself) that is an error; SIZE_MAX if there is
  * none. */
 size_t qs_trace_next_error(const qs_trace *t, size_t i, bool backwards);
-/* One line for a person, names made printable: "enter model.0.conv (QuantWrapper), version 1" */
-void qs_trace_text(const qs_trace *t, size_t i, qs_buf *out);
+/* One line for a person, names made printable: "enter model.0.conv (QuantWrapper), version 1 in _metadata";
+ * brief: without what the enclosing module's name says already. */
+void qs_trace_text(const qs_trace *t, size_t i, bool brief, qs_buf *out);
 
 #endif

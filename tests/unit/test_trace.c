@@ -93,12 +93,15 @@ static void the_demo_does_not_load(void **state) {
     assert_null(qs_trace_step(t, qs_trace_count(t)));
     qs_buf all = {0};
     for (size_t i = 0; i < qs_trace_count(t); i++) {
-        qs_trace_text(t, i, &all);
+        qs_trace_text(t, i, false, &all);
+        qs_buf_addc(&all, '\n');
+        qs_trace_text(t, i, true, &all);
         qs_buf_addc(&all, '\n');
     }
     assert_non_null(strstr(all.p, "enter model.0.conv.quant (QuantStub), no version in _metadata"));
     assert_non_null(strstr(all.p, "missing model.0.conv.module.weight_fake_quant.scale (listed 2 times)\n"));
-    assert_non_null(strstr(all.p, "unexpected model.0.conv.weight\n"));
+    assert_non_null(strstr(all.p, "unexpected model.0.conv.weight\nunexpected weight\n"));
+    assert_non_null(strstr(all.p, "\nenter conv (QuantWrapper), version 1\n"));
     qs_buf_free(&all);
     qs_trace_free(t);
     qs_session_free(s);
