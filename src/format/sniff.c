@@ -63,9 +63,11 @@ static bool is_text(const head *h) {
 #define LEGACY_NUMBER "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 
 static qs_file_kind pickle_kind(const head *h) {
+    enum { PROTO_OP = 2, FRAME_OP = 9 }; /* protocols 4 and 5 put a frame around the number */
     if (h->n < 4 || h->p[0] != '\x80' || (unsigned char)h->p[1] > 5) return QS_FILE_UNKNOWN;
+    size_t at = PROTO_OP + (h->p[2] == '\x95' ? FRAME_OP : 0);
     bool legacy =
-        h->n > 2 + sizeof LEGACY_NUMBER && memcmp(h->p + 2, LEGACY_NUMBER, sizeof LEGACY_NUMBER - 1) == 0;
+        h->n > at + sizeof LEGACY_NUMBER && memcmp(h->p + at, LEGACY_NUMBER, sizeof LEGACY_NUMBER - 1) == 0;
     return legacy ? QS_FILE_LEGACY : QS_FILE_PICKLE;
 }
 
@@ -99,7 +101,8 @@ qs_file_kind qs_sniff(const qs_file *f) {
     if (BEGINS(&h, "\x89HDF\r\n\x1a\n")) return QS_FILE_HDF5;
     if (BEGINS(&h, "GGUF")) return QS_FILE_GGUF;
     if (h.n > 262 && memcmp(h.p + 257, "ustar", 5) == 0) return QS_FILE_TAR;
-    /* Before the pickles: a header of 0x280 bytes begins like a pickle of protocol 2, but no pickle goes on so. */
+    /* Before the pickles: a header of 0x280 bytes begins like a pickle of protocol 2, but no pickle goes on
+     * so. */
     if (is_safetensors(&h, qs_file_size(f))) return QS_FILE_SAFETENSORS;
     if (pickle_kind(&h) != QS_FILE_UNKNOWN) return pickle_kind(&h);
     if (is_html(&h)) return QS_FILE_HTML;

@@ -40,7 +40,7 @@ _stubs = {}
 
 class StubUnpickler(pickle.Unpickler):
     def find_class(self, module, name):
-        keep = module.split(".")[0] in ("torch", "collections", "builtins", "_codecs", "copyreg", "numpy", "pathlib", "datetime")
+        keep = module.split(".")[0] in ("torch", "collections", "builtins", "__builtin__", "_codecs", "copyreg", "copy_reg", "numpy", "pathlib", "datetime")
         if keep and not module.startswith("torch.nn.modules"):
             try:
                 return super().find_class(module, name)
