@@ -87,11 +87,30 @@ static uint32_t push_row(qs_compare *c, qs_str key, uint32_t r, uint32_t b, uint
     return (uint32_t)c->rows.n - 1;
 }
 
+/* The documents mostly agree on the order, so the entry behind the last one found is looked at first: a
+ * comparison of two strings in place of a walk through a hash table. */
+static uint32_t find_in_result(const qs_compare *c, qs_str key, uint32_t *hint) {
+    if (*hint < qs_resolution_live(c->r) && qs_str_eq(qs_resolution_entry(c->r, *hint)->key, key))
+        return (*hint)++;
+    uint32_t i = qs_resolution_find(c->r, key);
+    if (i != QS_NO_INDEX) *hint = i + 1;
+    return i;
+}
+
+static uint32_t find_in_b(const qs_compare *c, qs_str key, uint32_t *hint) {
+    if (!c->b) return QS_NO_INDEX;
+    if (*hint < qs_checkpoint_count(c->b) && qs_str_eq(qs_checkpoint_entry(c->b, *hint)->key, key))
+        return (*hint)++;
+    uint32_t i = qs_checkpoint_find(c->b, key);
+    if (i != UINT32_MAX) *hint = i + 1;
+    return i;
+}
+
 static bool rows_of_target(qs_compare *c, qs_err *e) {
+    uint32_t next_r = 0, next_b = 0;
     for (uint32_t i = 0; i < c->expected; i++) {
         qs_str key = qs_manifest_entry(c->target, i)->key;
-        uint32_t r = qs_resolution_find(c->r, key);
-        uint32_t b = c->b ? qs_checkpoint_find(c->b, key) : QS_NO_INDEX;
+        uint32_t r = find_in_result(c, key, &next_r), b = find_in_b(c, key, &next_b);
         if (push_row(c, key, r, b, i, e) == QS_NO_INDEX) return false;
         if (r != QS_NO_INDEX) c->row_of_r[r] = i;
         if (b != QS_NO_INDEX) c->row_of_b[b] = i;
@@ -100,10 +119,11 @@ static bool rows_of_target(qs_compare *c, qs_err *e) {
 }
 
 static bool rows_of_b(qs_compare *c, qs_err *e) {
+    uint32_t next = 0;
     for (uint32_t i = 0; c->b && i < qs_checkpoint_count(c->b); i++) {
         if (c->row_of_b[i] != QS_NO_INDEX) continue;
         qs_str key = qs_checkpoint_entry(c->b, i)->key;
-        uint32_t r = qs_resolution_find(c->r, key);
+        uint32_t r = find_in_result(c, key, &next);
         uint32_t row = push_row(c, key, r, i, QS_NO_INDEX, e);
         if (row == QS_NO_INDEX) return false;
         c->row_of_b[i] = row;
@@ -195,8 +215,9 @@ static bool is_bad(const qs_compare *c, const qs_row *row) {
 
 /* Torch may ask for a name that is in no document (min_vals of an observer without a version): a row of its
  * own, or the verdict would be NO with nothing to see. */
-static bool apply_finding(qs_compare *c, const qs_finding *f, qs_err *e) {
-    uint32_t row = qs_compare_find(c, f->key);
+static bool apply_finding(qs_compare *c, const qs_finding *f, uint32_t *hint, qs_err *e) {
+    bool next = *hint < c->rows.n && qs_str_eq(c->rows.v[*hint].key, f->key);
+    uint32_t row = next ? *hint : qs_compare_find(c, f->key);
     qs_status status = status_of_finding(f->kind);
     if (row == QS_NO_INDEX) {
         if (!qs_status_get(status)->problem) return true;
@@ -208,13 +229,15 @@ static bool apply_finding(qs_compare *c, const qs_finding *f, qs_err *e) {
     }
     qs_row *x = &c->rows.v[row];
     x->status = worse(x->status, status);
+    *hint = row + 1; /* findings come in the model's order, as rows do */
     return true;
 }
 
 static bool set_statuses(qs_compare *c, const qs_verdict *v, qs_err *e) {
     for (size_t i = 0; i < c->rows.n; i++) c->rows.v[i].status = plain_status(c, &c->rows.v[i], v != NULL);
+    uint32_t hint = 0;
     for (size_t i = 0; v && i < qs_verdict_count(v); i++)
-        if (!apply_finding(c, qs_verdict_finding(v, i), e)) return false;
+        if (!apply_finding(c, qs_verdict_finding(v, i), &hint, e)) return false;
     for (size_t i = 0; i < c->rows.n; i++)
         if (is_bad(c, &c->rows.v[i])) c->rows.v[i].status = QS_STATUS_FATAL;
     return true;

@@ -146,9 +146,9 @@ static bool take_sides(qs_matcher *m, qs_err *e) {
 static bool run(qs_matcher *m, qs_matches *out, qs_err *e) {
     if (!take_sides(m, e)) return false;
     if (m->froms.n == 0 || m->tos.n == 0) return true;
+    if (!qs_match_find_prefix(m, e)) return false;
     char *taken = calloc(out->rows + 1u, 1);
     if (!taken) return qs_nomem(e);
-    qs_match_find_prefix(m);
     if (m->prefix_sure) out->prefix = m->prefix;
     bool ok = qs_match_collect(m, e) && assign(m, taken, out, e);
     m->found.n = 0;

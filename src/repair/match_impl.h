@@ -51,7 +51,7 @@ qs_fit qs_match_fit(const qs_compare *c, uint32_t from, uint32_t to);
 bool qs_match_wanted(const qs_compare *c, uint32_t row, qs_shape *shape);
 
 /* Find the prefix change under which most of the froms meet a gap; empty if none helps. */
-void qs_match_find_prefix(qs_matcher *m);
+bool qs_match_find_prefix(qs_matcher *m, qs_err *e);
 /* Collect candidates for every from into m->found. */
 bool qs_match_collect(qs_matcher *m, qs_err *e);
 /* The rest: unique endings, then order within groups of equal last part and shape. `taken` has a byte a row.

@@ -103,9 +103,35 @@ static bool hits(const qs_matcher *m, uint32_t row, qs_prefix_change x) {
     return len > 0 && (size_t)len < sizeof twin && meets(m, row, (qs_str){twin, (size_t)len});
 }
 
-static size_t score(const qs_matcher *m, qs_prefix_change x) {
-    size_t step = m->froms.n / SAMPLE + 1, n = 0;
-    for (size_t i = 0; i < m->froms.n; i += step) n += hits(m, m->froms.v[i].row, x);
+/* The froms that a prefix must explain: not BatchNorms, which a QAT model folds into their convs besides. */
+typedef struct witnesses {
+    const qs_matcher *m;
+    QS_VEC(uint32_t) rows;
+} witnesses;
+
+static bool in_batch_norm(const qs_matcher *m, qs_str key) {
+    char name[KEY_MAX];
+    if (!qs_name_is_norm_field(qs_str_leaf(key))) return false;
+    int n = snprintf(name, sizeof name, "%.*s.running_mean", QS_FMT(qs_str_parent(key)));
+    if (n < 0 || (size_t)n >= sizeof name) return false;
+    uint32_t row = qs_compare_find(m->c, (qs_str){name, (size_t)n});
+    return row != QS_NO_INDEX && qs_match_is_spare(qs_compare_row(m->c, row));
+}
+
+static bool call_witnesses(witnesses *w, bool norms, qs_err *e) {
+    for (size_t i = 0; i < w->m->froms.n; i++) {
+        uint32_t row = w->m->froms.v[i].row;
+        if (!norms && in_batch_norm(w->m, qs_compare_row(w->m->c, row)->key)) continue;
+        if (!qs_push(&w->rows, row)) return qs_nomem(e);
+    }
+    return true;
+}
+
+/* Hits among at most `most` witnesses, and how many were asked. */
+static size_t score(const witnesses *w, qs_prefix_change x, size_t most, size_t *asked) {
+    size_t step = w->rows.n / most + 1, n = 0;
+    *asked = 0;
+    for (size_t i = 0; i < w->rows.n; i += step, (*asked)++) n += hits(w->m, w->rows.v[i], x);
     return n;
 }
 
@@ -122,32 +148,40 @@ static bool better(qs_prefix_change a, size_t sa, qs_prefix_change b, size_t sb)
 }
 
 /* Made of wrappers' words, or one side is empty and nearly every key meets its gap. */
-static bool sure(const qs_matcher *m, qs_prefix_change x) {
+static bool sure(const witnesses *w, qs_prefix_change x) {
+    size_t asked;
     if (by_wrapper(x)) return true;
     if (x.strip.n && x.add.n) return false;
-    size_t met = 0;
-    for (size_t i = 0; i < m->froms.n; i++) {
-        char name[KEY_MAX + 16];
-        qs_str now = changed(qs_compare_row(m->c, m->froms.v[i].row)->key, x, name);
-        met += now.n && meets(m, m->froms.v[i].row, now);
-    }
-    return met >= 4 && met * 10 >= m->froms.n * 9;
+    size_t met = score(w, x, SIZE_MAX, &asked);
+    return met >= 4 && met * 10 >= asked * 9;
 }
 
-void qs_match_find_prefix(qs_matcher *m) {
+/* A handful of lucky names is no prefix; of a wrapper's words one is enough. */
+static bool plausible(qs_prefix_change x, size_t met, size_t asked) {
+    return met > 0 && (by_wrapper(x) || met * 5 >= asked);
+}
+
+static void search(qs_matcher *m, const witnesses *w) {
     qs_prefix_change list[CANDIDATES], best = {{"", 0}, {"", 0}};
-    size_t n = 0, sampled = m->froms.n / (m->froms.n / SAMPLE + 1);
-    if (m->froms.n == 0 || m->tos.n == 0) return;
+    size_t n = 0, asked;
     candidates_by_common(m, list, &n);
     candidates_by_probe(m, list, &n);
-    size_t most = score(m, best);
+    size_t most = score(w, best, SAMPLE, &asked);
     for (size_t i = 0; i < n; i++) {
-        size_t s = score(m, list[i]);
-        /* A handful of lucky names is no wrapper. */
-        if (s * 10 < sampled * 2 || s == 0 || !better(list[i], s, best, most)) continue;
+        size_t met = score(w, list[i], SAMPLE, &asked);
+        if (!plausible(list[i], met, asked) || !better(list[i], met, best, most)) continue;
         best = list[i];
-        most = s;
+        most = met;
     }
     m->prefix = best;
-    m->prefix_sure = (best.strip.n || best.add.n) && sure(m, best);
+    m->prefix_sure = (best.strip.n || best.add.n) && sure(w, best);
+}
+
+bool qs_match_find_prefix(qs_matcher *m, qs_err *e) {
+    witnesses w = {.m = m};
+    if (m->froms.n == 0 || m->tos.n == 0) return true;
+    bool ok = call_witnesses(&w, false, e) && (w.rows.n || call_witnesses(&w, true, e));
+    if (ok) search(m, &w);
+    qs_vec_free(&w.rows);
+    return ok;
 }

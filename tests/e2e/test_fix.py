@@ -112,7 +112,7 @@ def certain(model):
 def float_into_qat(folder, export, seed):
     model, twin, qconfig, rng = nets.random_case(seed)
     what = "seed %d (%s)" % (seed, qconfig)
-    prefix = rng.choice(["", "", "module.", "_orig_mod.", "module._orig_mod.", "model."])
+    prefix = rng.choice(["", "", "module.", "_orig_mod.", "module._orig_mod.", "model.", "student."])
     a, b, m, out = (os.path.join(folder, n) for n in ("a.pt", "b.pt", "m.json", "out.pt"))
     source = model.state_dict()
     save(a, with_prefix(source, prefix) if prefix else source)
