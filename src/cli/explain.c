@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "teach/explain.h"
+#include "teach/text.h"
 
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -20,10 +21,10 @@ static void print_one(const qs_explanation *x, const qs_quant_key *k, qs_explain
                       qs_buf *out) {
     qs_explain_print(x, form, width, out);
     if (form == QS_EXPLAIN_PLAIN && k && k->block.n) {
-        char block[256];
+        char block[256], line[400];
         qs_str_printable(k->block, block, sizeof block);
-        qs_buf_addf(out, "  Block       %s (%s, %s)\n", block, qs_family_name(k->family),
-                    qs_role_name(k->role));
+        snprintf(line, sizeof line, "%s (%s, %s)", block, qs_family_name(k->family), qs_role_name(k->role));
+        qs_wrap(qs_str_of(line), "  Block       ", "              ", width, out);
     }
     if (form == QS_EXPLAIN_JSON) qs_buf_addc(out, '\n');
 }

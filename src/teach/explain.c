@@ -34,9 +34,11 @@ static bool takes(const qs_explanation *x, qs_str key) {
 
 const qs_explanation *qs_explain(const qs_quant_key *k, qs_str key) {
     const char *label = k && k->family ? qs_family_label(k->family) : NULL;
-    for (size_t i = 0; label && i < COUNT; i++)
-        if (has_word(explanations[i].families, label) && takes(&explanations[i], key))
-            return &explanations[i];
+    for (size_t i = 0; label && i < COUNT; i++) {
+        const qs_explanation *x = &explanations[i];
+        if (x->roles && !strchr(x->roles, qs_role_letter(k->role))) continue;
+        if (has_word(x->families, label) && takes(x, key)) return x;
+    }
     for (size_t i = 0; i < COUNT - 1; i++)
         if (explanations[i].by_name && takes(&explanations[i], key)) return &explanations[i];
     return &explanations[COUNT - 1]; /* the last row of explain.def takes every key */

@@ -13,7 +13,9 @@ typedef struct qs_explanation {
     const char *keys;     /* globs between blanks, * is any run of characters; one matches the whole key */
     const char *title;
     const char *what, *who, *typical, *missing, *wrong, *coupled;
-    bool by_name; /* the name alone is enough: no recogniser, no siblings needed */
+    const char *group; /* heading of the rows from here on, NULL: goes on under the one before */
+    const char *roles; /* NULL, or letters of qs_role_letter: only for keys of these roles */
+    bool by_name;      /* the name alone is enough: no recogniser, no siblings needed */
 } qs_explanation;
 
 /* What torch (or another framework) itself puts there. Versions as 113 for 1.13; until 0: still so. */

@@ -122,32 +122,12 @@ void qs_explain_print(const qs_explanation *x, qs_explain_form form, unsigned wi
     }
 }
 
-/* The heading of a group of explanations: those in a row with the same families. */
-static const char *group_title(const char *families) {
-    static const struct {
-        const char *families, *title;
-    } groups[] = {
-        {"torch sparseml", "PyTorch fake quantize, and SparseML on top of it"},
-        {"int8", "PyTorch, converted to int8"},
-        {"nvidia", "NVIDIA pytorch-quantization and ModelOpt"},
-        {"ct", "compressed-tensors"},
-        {"gptq", "Packed formats of language models"},
-        {"brevitas", "Other QAT frameworks"},
-        {"", "Ordinary keys, and keys that look like quantization"},
-    };
-    for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
-        if (strcmp(groups[i].families, families) == 0) return groups[i].title;
-    return NULL; /* goes on under the heading before */
-}
-
 void qs_explain_print_all(qs_explain_form form, unsigned width, qs_buf *out) {
-    const char *families = NULL;
     if (form == QS_EXPLAIN_JSON) qs_buf_addz(out, "[\n");
     if (form == QS_EXPLAIN_MARKDOWN) qs_buf_addz(out, "# Keys of a state_dict\n\n");
     for (size_t i = 0; i < qs_explain_count(); i++) {
         const qs_explanation *x = qs_explain_at(i);
-        const char *title = families && strcmp(families, x->families) == 0 ? NULL : group_title(x->families);
-        families = x->families;
+        const char *title = x->group;
         if (form == QS_EXPLAIN_JSON) {
             if (i) qs_buf_addz(out, ",\n");
         } else if (title && form == QS_EXPLAIN_MARKDOWN) {

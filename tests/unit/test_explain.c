@@ -57,7 +57,7 @@ static const struct {
     {"a.weight.absmax", "bnb-4bit"},
     {"a.weight.quant_state.bitsandbytes__nf4", "bnb-4bit"},
     {"a.SCB", "bnb-int8"},
-    {"a.weight_scale_inv", "packed-other"},
+    {"a.weight_scale_inv", "fp8-scale"},
     {"a.act_quant.fused_activation_quant_proxy.tensor_quant.scaling_impl.value", "brevitas"},
     {"a/NNCFConv2d[conv1]/pre_ops.0.op.scale", "nncf"},
     {"a.param_quantizers.weight.min", "aimet"},
@@ -82,31 +82,120 @@ static void every_key_has_its_text(void **state) {
     }
 }
 
-/* Recognised by its neighbours: whatever family, there is a text that is not the last resort. */
-static bool has_all(const void *ctx, qs_str key, qs_key_info *info) {
-    (void)key;
-    *info = *(const qs_key_info *)ctx;
-    return true;
+/* Recognised by its neighbours. The keys are in one set, and each has a text of its family, not the last
+ * resort. */
+struct set {
+    const struct one {
+        const char *key;
+        qs_dtype dtype;
+        uint32_t ndim;
+        int64_t dim[2];
+        const char *id;
+    } * keys;
+    size_t n;
+};
+
+static bool find_key(const void *ctx, qs_str key, qs_key_info *info) {
+    const struct set *s = ctx;
+    for (size_t i = 0; i < s->n; i++)
+        if (qs_str_is(key, s->keys[i].key)) {
+            *info = (qs_key_info){true, {s->keys[i].ndim, s->keys[i].dim}, s->keys[i].dtype};
+            return true;
+        }
+    return false;
 }
 
 static void keys_recognised_by_neighbours(void **state) {
     (void)state;
-    static const char *const names[] = {
-        "a.weight",      "a.module.weight",    "a.scale",        "a.zero_point", "quant.scale", "_scale_0",
-        "_zero_point_0", "conv_input_scale_0", "_frozen_param0", "scale"};
-    static const qs_dtype dtypes[] = {QS_QINT8, QS_FLOAT32, QS_INT8};
-    for (size_t d = 0; d < sizeof dtypes / sizeof *dtypes; d++) {
-        qs_key_info info = {.dtype = dtypes[d]};
-        qs_key_set set = {has_all, &info};
-        for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-            qs_quant_key k;
-            qs_str key = qs_str_of(names[i]);
-            if (!qs_quant_classify(key, &set, &k)) continue;
-            const qs_explanation *x = qs_explain(&k, key);
-            if (qs_explain_is_fallback(x) || !strstr(x->families, qs_family_label(k.family)))
-                fail_msg("%s of %s is explained as %s", names[i], qs_family_label(k.family), x->id);
-        }
+    static const struct one all[] = {
+        {"t.weight", QS_FLOAT32, 2, {8, 8}, "qat-weight"},
+        {"t.weight_fake_quant.scale", QS_FLOAT32, 1, {1}, "weight-scale"},
+        {"s.quant.activation_post_process.scale", QS_FLOAT32, 1, {1}, "activation-scale"},
+        {"s.module.weight", QS_FLOAT32, 2, {8, 8}, "qat-weight"},
+        {"s.module.weight_fake_quant.scale", QS_FLOAT32, 1, {1}, "weight-scale"},
+        {"i.scale", QS_FLOAT32, 0, {0}, "int8-scale"},
+        {"i.zero_point", QS_INT64, 0, {0}, "int8-zero-point"},
+        {"i.weight", QS_QINT8, 2, {8, 8}, "int8-weight"},
+        {"_scale_0", QS_FLOAT32, 0, {0}, "int8-pt2e"},
+        {"_zero_point_0", QS_INT64, 0, {0}, "int8-pt2e"},
+        {"c_input_scale_0", QS_FLOAT32, 0, {0}, "int8-pt2e"},
+        {"c_input_zero_point_0", QS_INT64, 0, {0}, "int8-pt2e"},
+        {"_frozen_param0", QS_INT8, 2, {4, 4}, "int8-weight"},
+        {"n.weight", QS_FLOAT32, 2, {8, 8}, "qat-weight"},
+        {"n._weight_quantizer._amax", QS_FLOAT32, 2, {8, 1}, "amax"},
+        {"n._input_quantizer._pre_quant_scale", QS_FLOAT32, 1, {8}, "nvidia-other"},
+        {"n._input_quantizer._bias_value", QS_FLOAT32, 0, {0}, "nvidia-other"},
+        {"n._weight_quantizer._double_scale", QS_FLOAT32, 0, {0}, "nvidia-other"},
+        {"n._input_quantizer.clip.clip_value_max", QS_FLOAT32, 0, {0}, "nvidia-other"},
+        {"q.weight", QS_FLOAT32, 2, {8, 8}, "qat-weight"},
+        {"q._weight_quantizer.scale", QS_FLOAT32, 0, {0}, "quark"},
+        {"q._input_quantizer.zero_point", QS_INT32, 0, {0}, "quark"},
+        {"v.weight_quantizer.log_threshold", QS_FLOAT32, 1, {1}, "vitis"},
+        {"v.weight_quantizer.bitwidth", QS_UINT8, 1, {1}, "vitis"},
+        {"b.weight", QS_FLOAT32, 2, {8, 8}, "qat-weight"},
+        {"b.weight_quant.tensor_quant.scaling_impl.value", QS_FLOAT32, 0, {0}, "brevitas"},
+        {"k.weight", QS_FLOAT32, 2, {8, 8}, "qat-weight"},
+        {"k.pre_ops.0.op.scale", QS_FLOAT32, 2, {8, 1}, "nncf"},
+        {"k.pre_ops.0.op._num_bits", QS_INT32, 1, {1}, "nncf"},
+        {"external_quantizers.a/b_0.input_low", QS_FLOAT32, 1, {1}, "nncf"},
+        {"a.weight", QS_FLOAT32, 2, {8, 8}, "qat-weight"},
+        {"a.param_quantizers.weight.min", QS_FLOAT32, 0, {0}, "aimet"},
+        {"o.weight", QS_FLOAT32, 2, {8, 8}, "qat-weight"},
+        {"o.weight_fake_quantizer.scale", QS_FLOAT32, 1, {8}, "torchao"},
+        {"o.activation_fake_quantizer.zero_point", QS_INT32, 1, {1}, "torchao"},
+        {"i4.weight", QS_INT32, 2, {8, 8}, "packed-weight"},
+        {"i4.scales_and_zeros", QS_BFLOAT16, 2, {8, 2}, "torchao"},
+        {"bb.weight", QS_UINT8, 2, {32, 1}, "packed-weight"},
+        {"bb.weight.absmax", QS_FLOAT32, 1, {1}, "bnb-4bit"},
+        {"bb.weight.quant_map", QS_FLOAT32, 1, {16}, "bnb-4bit"},
+        {"bb.weight.quant_state.bitsandbytes__nf4", QS_UINT8, 1, {80}, "bnb-4bit"},
+        {"b8.weight", QS_INT8, 2, {8, 8}, "packed-weight"},
+        {"b8.SCB", QS_FLOAT32, 1, {8}, "bnb-int8"},
+        {"b8.weight_format", QS_UINT8, 0, {0}, "bnb-int8"},
+        {"qq.weight._data", QS_INT8, 2, {8, 8}, "quanto"},
+        {"qq.weight._scale", QS_FLOAT32, 2, {8, 1}, "quanto"},
+        {"qq.weight._shift", QS_FLOAT32, 2, {8, 1}, "quanto"},
+        {"qq.input_scale", QS_FLOAT32, 0, {0}, "quanto"},
+        {"g.qweight", QS_INT32, 2, {16, 64}, "gptq"},
+        {"g.qzeros", QS_INT32, 2, {1, 8}, "gptq"},
+        {"g.scales", QS_FLOAT16, 2, {1, 64}, "gptq"},
+        {"g.g_idx", QS_INT32, 1, {128}, "gptq"},
+        {"w.qweight", QS_INT32, 2, {128, 8}, "gptq"},
+        {"w.scales", QS_FLOAT16, 2, {1, 64}, "gptq"},
+        {"h.W_q", QS_UINT8, 2, {8, 8}, "hqq"},
+        {"h.scale", QS_FLOAT16, 2, {8, 1}, "hqq"},
+        {"h.zero", QS_FLOAT16, 2, {8, 1}, "hqq"},
+        {"f.weight", QS_FLOAT8_E4M3FN, 2, {256, 256}, "packed-weight"},
+        {"f.weight_scale_inv", QS_FLOAT32, 2, {2, 2}, "fp8-scale"},
+        {"ct.weight", QS_INT8, 2, {8, 8}, "packed-weight"},
+        {"ct.weight_scale", QS_BFLOAT16, 2, {8, 1}, "ct-scale"},
+        {"cf.weight", QS_BFLOAT16, 2, {8, 8}, "qat-weight"},
+        {"cf.weight_scale", QS_BFLOAT16, 2, {8, 1}, "ct-scale"},
+        {"cf.weight_zero_point", QS_INT8, 2, {8, 1}, "ct-zero-point"},
+        {"cf.input_scale", QS_FLOAT32, 1, {1}, "ct-scale"},
+        {"cf.input_global_scale", QS_FLOAT32, 1, {1}, "ct-global-scale"},
+        {"cp.weight_packed", QS_INT32, 2, {8, 1}, "ct-packed"},
+        {"cp.weight_shape", QS_INT64, 1, {2}, "ct-packed"},
+        {"cp.weight_g_idx", QS_INT32, 1, {8}, "ct-packed"},
+        {"cp.weight_scale", QS_BFLOAT16, 2, {8, 1}, "ct-scale"},
+        {"cp.weight_scale_2", QS_FLOAT32, 0, {0}, "ct-global-scale"},
+    };
+    struct set set = {all, sizeof all / sizeof *all};
+    qs_key_set keys_around = {find_key, &set};
+    bool seen[QS_FAMILY_COUNT] = {true};
+    for (size_t i = 0; i < set.n; i++) {
+        qs_quant_key k;
+        qs_str key = qs_str_of(all[i].key);
+        if (!qs_quant_classify(key, &keys_around, &k)) fail_msg("%s is not recognised", key.p);
+        const qs_explanation *x = qs_explain(&k, key);
+        if (strcmp(x->id, all[i].id) != 0)
+            fail_msg("%s of %s is explained as %s", key.p, qs_family_label(k.family), x->id);
+        if (!strstr(x->families, qs_family_label(k.family)))
+            fail_msg("%s: not a text of %s", x->id, qs_family_label(k.family));
+        seen[k.family] = true;
     }
+    for (int f = 0; f < QS_FAMILY_COUNT; f++)
+        if (!seen[f]) fail_msg("no key of %s was tried", qs_family_label((qs_family)f));
 }
 
 static bool is_ascii(const char *s) {
