@@ -153,6 +153,6 @@ void qs_app_drop(qs_app *a) {
 void qs_app_hangup(qs_app *a) {
     char path[QS_RESCUE_PATH_MAX];
     qs_err e = QS_ERR_INIT;
-    if (qs_app_unsaved(a))
+    if (qs_app_unsaved(a) && !a->opt.read_only)
         qs_session_rescue(a->s, path, &e); /* nobody is there to be told; the next start tells */
 }

@@ -15,6 +15,7 @@ typedef bool (*qs_app_progress)(void *ctx, const qs_app *app, bool quiet);
 
 typedef struct qs_app_options {
     bool ascii;
+    bool read_only; /* nothing is written: neither a checkpoint nor a plan */
     const char *out_path;
     qs_app_progress progress; /* NULL: long work cannot be watched or cancelled */
     void *progress_ctx;

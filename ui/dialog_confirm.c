@@ -50,7 +50,7 @@ static void leave(qs_app *a) {
 }
 
 void qs_quit(qs_app *a) {
-    if (!qs_app_unsaved(a)) return leave(a);
+    if (!qs_app_unsaved(a) || a->opt.read_only) return leave(a);
     size_t n = qs_plan_count(qs_session_plan(a->s));
     qs_confirm_state *c = &a->confirm;
     *c = (qs_confirm_state){.choices = 4};
@@ -86,7 +86,7 @@ static void forget_lost(qs_app *a) {
 
 void qs_offer_lost_plan(qs_app *a) {
     char path[QS_RESCUE_PATH_MAX];
-    if (!qs_session_rescued(a->s, path)) return;
+    if (a->opt.read_only || !qs_session_rescued(a->s, path)) return;
     qs_confirm_state *c = &a->confirm;
     *c = (qs_confirm_state){.choices = 3};
     snprintf(c->title, sizeof c->title, "a lost session");

@@ -11,6 +11,7 @@ static void propose(const qs_app *a, char *out, size_t cap) {
 void qs_save_open(qs_app *a) {
     char path[QS_LINE_MAX];
     qs_save_state *s = &a->save;
+    if (a->opt.read_only) return qs_app_say(a, "read-only: nothing is written");
     if (a->opt.out_path)
         snprintf(path, sizeof path, "%s", a->opt.out_path);
     else

@@ -153,6 +153,7 @@ static bool shape_command(qs_app *a, qs_command c) {
 }
 
 void qs_save_plan_open(qs_app *a) {
+    if (a->opt.read_only) return qs_app_say(a, "read-only: nothing is written");
     if (qs_plan_count(qs_session_plan(a->s)) == 0) return qs_app_say(a, "the plan is empty");
     qs_prompt_open(a, "save the plan as: ", QS_STR("plan.json"), &a->paths, on_save_plan);
 }

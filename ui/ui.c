@@ -99,8 +99,11 @@ static bool run(loop *l, const qs_ui_options *opt, qs_err *e) {
 bool qs_ui_run(qs_session *s, const qs_ui_options *opt, qs_err *e) {
     loop l = {.w = opt->width, .h = opt->height};
     bool utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0, ok = false;
-    qs_app_options app = {
-        .ascii = opt->ascii || !utf8, .out_path = opt->out_path, .progress = on_progress, .progress_ctx = &l};
+    qs_app_options app = {.ascii = opt->ascii || !utf8,
+                          .read_only = opt->read_only,
+                          .out_path = opt->out_path,
+                          .progress = on_progress,
+                          .progress_ctx = &l};
     qs_term_options term = {.color = opt->color, .mouse = opt->mouse};
     if (!opt->dump && (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)))
         return qs_fail(e, QS_E_USAGE,

@@ -1,6 +1,6 @@
 /* Golden screens. A case is tests/golden/screens/NAME.keys: its first lines say on what, the rest are keys
- * (ui/script.h). What the screen shows then, with the meaning of every cell, must be NAME.SIZE.CHARSET.txt. With
- * UPDATE_GOLDEN=1 in the environment the files are written instead: look at the diff.
+ * (ui/script.h). What the screen shows then, with the meaning of every cell, must be NAME.SIZE.CHARSET.txt.
+ * With UPDATE_GOLDEN=1 in the environment the files are written instead: look at the diff.
  *   #! a FILE, #! b FILE, #! m FILE   in tests/fixtures/ui
  *   #! size 80x24 120x40              default: both
  *   #! charset utf8 ascii             default: both */

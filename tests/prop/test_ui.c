@@ -1,0 +1,330 @@
+/* Properties of the explorer that must hold whatever a person does, at any size of the window. */
+#include "ui/app_impl.h"
+#include "ui/tree_impl.h"
+#include "ui_fixture.h"
+
+#include <locale.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <time.h>
+#include <wchar.h>
+
+#include <cmocka.h>
+
+static uint64_t seed, state;
+
+static uint32_t rnd(uint32_t n) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return n ? (uint32_t)(state >> 33) % n : 0;
+}
+
+static qs_session *open_pair(const char *a, const char *b, const char *m) {
+    qs_err e = QS_ERR_INIT;
+    qs_session *s = ui_session(a, b, m, &e);
+    if (!s) fail_msg("%s", e.msg);
+    return s;
+}
+
+static qs_session *any_session(void) {
+    switch (rnd(4)) {
+    case 0: return open_pair("float.pt", "qat.pt", "model.json");
+    case 1: return open_pair("odd_a.pt", "odd_b.pt", NULL);
+    case 2: return open_pair("float.pt", NULL, "model.json");
+    default: return open_pair("qat.pt", NULL, NULL);
+    }
+}
+
+/* ---- nothing is drawn outside the grid, and nothing that a terminal must not see ---- */
+
+enum { GUARD = 4096 };
+
+static void check_cell(const qs_grid *g, int x, int y) {
+    const qs_cell *c = qs_grid_at(g, x, y);
+    if (c->cp == 0) {
+        assert_true(x > 0);
+        assert_int_equal(wcwidth((wchar_t)qs_grid_at(g, x - 1, y)->cp), 2);
+        return;
+    }
+    bool control = c->cp < 0x20 || (c->cp >= 0x7f && c->cp < 0xa0) || (c->cp >= 0x202a && c->cp <= 0x202e) ||
+                   (c->cp >= 0x2066 && c->cp <= 0x2069) || c->cp == 0x200e || c->cp == 0x200f;
+    assert_false(control);
+    if (g->ascii) assert_true(c->cp < 0x80 && !c->mark[0]);
+    bool wide = wcwidth((wchar_t)c->cp) == 2;
+    if (wide) assert_true(x + 1 < g->w && qs_grid_at(g, x + 1, y)->cp == 0);
+    assert_true(qs_pen_paint(c->pen) < QS_PAINT_COUNT);
+}
+
+static void draw_guarded(const qs_app *app, int w, int h, bool ascii) {
+    size_t n = (size_t)w * (size_t)h;
+    qs_cell *room = malloc((n + 2 * GUARD) * sizeof *room);
+    assert_non_null(room);
+    memset(room, 0xa5, (n + 2 * GUARD) * sizeof *room);
+    qs_grid g = {.cell = room + GUARD, .w = w, .h = h, .ascii = ascii};
+    assert_true(qs_grid_resize(&g, w, h)); /* the same size: only blanked */
+    assert_ptr_equal(g.cell, room + GUARD);
+    qs_app_render(app, &g);
+    for (size_t i = 0; i < GUARD * sizeof *room; i++) {
+        assert_int_equal(((unsigned char *)room)[i], 0xa5);
+        assert_int_equal(((unsigned char *)(room + GUARD + n))[i], 0xa5);
+    }
+    for (int y = 0; y < h; y++)
+        for (int x = 0; x < w; x++) check_cell(&g, x, y);
+    assert_true(g.cursor_x < w && g.cursor_y < h);
+    free(room);
+}
+
+static uint32_t any_key(void) {
+    static const char common[] = "jjjjkkllhh  ]][[nN/fmMicduuRpvF?wsqtoEC+-=a:OKJey";
+    switch (rnd(8)) {
+    case 0: return QS_KEY_FIRST_NAMED_ + 1 + rnd(QS_KEY_END_ - QS_KEY_FIRST_NAMED_ - 1);
+    case 1: return QS_KEY_ENTER;
+    case 2: return QS_KEY_ESC;
+    case 3: return 1 + rnd(0x2ff);
+    case 4: return rnd(2) ? QS_KEY_TAB : QS_KEY_DOWN;
+    default: return (unsigned char)common[rnd(sizeof common - 1)];
+    }
+}
+
+static qs_event any_event(int w, int h) {
+    static const char *const pastes[] = {"model.0", "\x1b[2J\xff", "a\nb", "(.*)", "$1.conv", "\xe6\xa8\xa1"};
+    switch (rnd(20)) {
+    case 0: return (qs_event){.kind = QS_EVENT_RESIZE, .x = 1 + (int)rnd(300), .y = 1 + (int)rnd(100)};
+    case 1:
+        return (qs_event){.kind = QS_EVENT_MOUSE,
+                          .mouse = (qs_mouse)rnd(4),
+                          .x = (int)rnd((uint32_t)w + 2),
+                          .y = (int)rnd((uint32_t)h + 2)};
+    case 2: return (qs_event){.kind = QS_EVENT_PASTE, .text = qs_str_of(pastes[rnd(6)])};
+    case 3: return (qs_event){.kind = QS_EVENT_IDLE};
+    default: return (qs_event){.kind = QS_EVENT_KEY, .key = any_key()};
+    }
+}
+
+static void check_tree(qs_app *app) {
+    qs_tree *t = &app->tree;
+    assert_true(t->list.cursor < t->line.n || (t->line.n == 0 && t->list.cursor == 0));
+    assert_int_equal(t->list.count, t->line.n);
+    size_t n = t->line.n;
+    qs_tree_line *was = malloc((n + 1) * sizeof *was);
+    assert_non_null(was);
+    if (n) memcpy(was, t->line.v, n * sizeof *was);
+    qs_list list = t->list;
+    /* Lines spliced in and out are what listing them anew gives. */
+    if (t->c) assert_true(qs_tree_relist(t));
+    assert_int_equal(t->line.n, n);
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(t->line.v[i].node, was[i].node);
+        assert_int_equal(t->line.v[i].depth, was[i].depth);
+    }
+    t->list = list;
+    free(was);
+}
+
+static void test_anything_at_any_size(void **unused) {
+    (void)unused;
+    for (int round = 0; round < 60; round++) {
+        bool ascii = rnd(2);
+        qs_session *s = any_session();
+        qs_app *app = ui_app(s, ascii);
+        assert_non_null(app);
+        ui_resize(app, 1 + (int)rnd(300), 1 + (int)rnd(100));
+        for (int i = 0; i < 250; i++) {
+            qs_event ev = any_event(app->w, app->h);
+            qs_app_update(app, &ev);
+            check_tree(app);
+            if (rnd(4) == 0) draw_guarded(app, app->w, app->h, ascii);
+        }
+        qs_app_free(app);
+        qs_session_free(s);
+    }
+}
+
+static void test_every_small_size(void **unused) {
+    (void)unused;
+    static const char *const views[] = {"", "m", "M", "i", "F", "p", "v", "?", "f", "w", "q", "/", ":"};
+    qs_session *s = open_pair("float.pt", "qat.pt", "model.json");
+    qs_app *app = ui_app(s, false);
+    for (size_t v = 0; v < sizeof views / sizeof *views; v++) {
+        ui_resize(app, 80, 24);
+        for (int i = 0; i < 4; i++) ui_key(app, QS_KEY_ESC);
+        if (views[v][0]) ui_key(app, (unsigned char)views[v][0]);
+        for (int h = 1; h <= 26; h++) {
+            for (int w = 1; w <= 110; w += w < 50 ? 1 : 7) {
+                ui_resize(app, w, h);
+                draw_guarded(app, w, h, false);
+            }
+        }
+    }
+    qs_app_free(app);
+    qs_session_free(s);
+}
+
+/* ---- what is undone is as if it had not been done ---- */
+
+static void count_all(const qs_app *app, uint32_t out[QS_STATUS_COUNT]) {
+    memcpy(out, qs_compare_node(app->tree.c, 0)->count_status, QS_STATUS_COUNT * sizeof *out);
+}
+
+static void test_undo_restores(void **unused) {
+    (void)unused;
+    for (int round = 0; round < 25; round++) {
+        static const char keys[] = "micdFFccdd]]]]jjkk E";
+        qs_session *s = open_pair("float.pt", "qat.pt", "model.json");
+        qs_app *app = ui_app(s, false);
+        uint32_t before[QS_STATUS_COUNT], after[QS_STATUS_COUNT];
+        ui_resize(app, 100, 30);
+        count_all(app, before);
+        for (int i = 0; i < 60; i++)
+            ui_key(app, rnd(3) ? (unsigned char)keys[rnd(sizeof keys - 1)] : QS_KEY_ENTER);
+        for (int i = 0; i < 6; i++) ui_key(app, QS_KEY_ESC);
+        for (int i = 0; i < 80; i++) ui_key(app, 'u');
+        assert_int_equal(qs_plan_count(qs_session_plan(s)), 0);
+        count_all(app, after);
+        assert_memory_equal(before, after, sizeof before);
+        qs_app_free(app);
+        qs_session_free(s);
+    }
+}
+
+static void test_counts_add_up(void **unused) {
+    (void)unused;
+    qs_session *s = open_pair("float.pt", "qat.pt", "model.json");
+    qs_app *app = ui_app(s, false);
+    const qs_tree *t = &app->tree;
+    for (uint32_t n = 0; n < t->nodes; n++) {
+        uint32_t counts[QS_STATUS_COUNT] = {0};
+        for (uint32_t row = QS_NO_INDEX; qs_tree_next_below(t, n, &row);)
+            counts[qs_compare_row(t->c, row)->status]++;
+        assert_memory_equal(counts, qs_compare_node(t->c, n)->count_status, sizeof counts);
+    }
+    qs_app_free(app);
+    qs_session_free(s);
+}
+
+/* ---- tables ---- */
+
+static void test_every_command_is_reachable(void **unused) {
+    (void)unused;
+    qs_keymap map;
+    qs_keymap_init(&map);
+    assert_true(map.n < QS_BINDINGS_MAX);
+    bool bound[QS_CMD_COUNT] = {false};
+    for (size_t i = 0; i < map.n; i++) {
+        assert_int_not_equal(map.v[i].key, 0);
+        for (unsigned ctx = 1; ctx <= QS_CTX_DIALOG; ctx <<= 1)
+            if (map.v[i].where & ctx)
+                assert_int_equal(qs_keymap_find(&map, (qs_context)ctx, map.v[i].key), map.v[i].command);
+        bound[map.v[i].command] = true;
+    }
+    for (qs_command c = QS_CMD_NONE + 1; c < QS_CMD_COUNT; c++) {
+        const qs_command_info *info = qs_command_get(c);
+        assert_true(bound[c]);
+        assert_true(info->help[0] && info->name[0] && info->group[0] && info->where);
+        for (qs_command d = c + 1; d < QS_CMD_COUNT; d++)
+            assert_string_not_equal(info->name, qs_command_get(d)->name);
+        if (info->where & QS_CTX_TREE)
+            assert_int_equal(qs_command_find(qs_str_of(info->name), QS_CTX_TREE), c);
+    }
+}
+
+/* Every command does something where it is said to: a handler knows it. */
+static void test_every_command_is_handled(void **unused) {
+    (void)unused;
+    qs_session *s = open_pair("float.pt", "qat.pt", "model.json");
+    qs_app *app = ui_app(s, false);
+    for (qs_command c = QS_CMD_NONE + 1; c < QS_CMD_COUNT; c++) {
+        static const qs_command common[] = {QS_CMD_REDRAW, QS_CMD_SUSPEND, QS_CMD_HELP, QS_CMD_UNDO,
+                                            QS_CMD_REDO,   QS_CMD_WRITE,   QS_CMD_BACK};
+        bool shared = false;
+        for (size_t i = 0; i < sizeof common / sizeof *common; i++) shared = shared || common[i] == c;
+        if (!(qs_command_get(c)->where & QS_CTX_TREE) || shared) continue;
+        while (app->depth > 1) qs_app_close(app);
+        assert_true(qs_view_tree.command(app, c));
+    }
+    qs_app_free(app);
+    qs_session_free(s);
+}
+
+static void unlike(const char *a, const char *b) {
+    if (strcmp(a, " ") != 0) assert_string_not_equal(a, b);
+}
+
+static void test_signs_are_unique(void **unused) {
+    (void)unused;
+    for (int i = 0; i < QS_STATUS_COUNT; i++) {
+        const qs_status_info *x = qs_status_get((qs_status)i);
+        assert_true(x->name[0] && x->glyph[0] && x->ascii[0] && x->help[0]);
+        assert_int_equal(strlen(x->ascii), 1);
+        for (int j = i + 1; j < QS_STATUS_COUNT; j++) {
+            unlike(x->glyph, qs_status_get((qs_status)j)->glyph);
+            unlike(x->ascii, qs_status_get((qs_status)j)->ascii);
+        }
+    }
+    for (int i = 0; i < QS_MARK_COUNT; i++) {
+        for (int j = i + 1; j < QS_MARK_COUNT; j++) {
+            unlike(qs_mark_get((qs_mark)i)->glyph, qs_mark_get((qs_mark)j)->glyph);
+            unlike(qs_mark_get((qs_mark)i)->ascii, qs_mark_get((qs_mark)j)->ascii);
+        }
+    }
+}
+
+/* What is drawn for a status in ASCII is what status.def says. */
+static void test_ascii_stand_ins(void **unused) {
+    (void)unused;
+    qs_grid g = {.ascii = true};
+    assert_true(qs_grid_resize(&g, 4, 1));
+    for (int i = 0; i < QS_STATUS_COUNT; i++) {
+        qs_drawz(qs_pane_of(&g), 0, 0, 0, qs_status_get((qs_status)i)->glyph);
+        assert_int_equal(qs_grid_at(&g, 0, 0)->cp, (unsigned char)qs_status_get((qs_status)i)->ascii[0]);
+    }
+    for (int i = 0; i < QS_MARK_COUNT; i++) {
+        qs_drawz(qs_pane_of(&g), 0, 0, 0, qs_mark_get((qs_mark)i)->glyph);
+        assert_int_equal(qs_grid_at(&g, 0, 0)->cp, (unsigned char)qs_mark_get((qs_mark)i)->ascii[0]);
+    }
+    qs_grid_free(&g);
+}
+
+/* No palette makes a status look like another by colour and attributes alone, where it has colours; and
+ * orange against blue is never red against green. */
+static void test_palettes(void **unused) {
+    (void)unused;
+    static const qs_paint told[] = {QS_PAINT_MISSING, QS_PAINT_UNEXPECTED, QS_PAINT_SHAPE, QS_PAINT_FATAL,
+                                    QS_PAINT_NORMAL};
+    for (int p = 0; p < QS_PALETTE_COUNT; p++) {
+        for (size_t i = 0; i < 5; i++) {
+            for (size_t j = i + 1; j < 5; j++) {
+                qs_style a = qs_theme_style((qs_palette)p, told[i], false),
+                         b = qs_theme_style((qs_palette)p, told[j], false);
+                assert_true(a.fg != b.fg || a.bg != b.bg || a.attrs != b.attrs);
+            }
+        }
+        for (int i = 0; i < QS_PAINT_COUNT; i++) {
+            qs_style s = qs_theme_style((qs_palette)p, (qs_paint)i, false);
+            assert_true(s.fg != 2 && s.fg != 10); /* no plain green anywhere */
+            if (p == QS_PALETTE_MONO) assert_true(s.fg == -1 && s.bg == -1);
+        }
+    }
+}
+
+int main(void) {
+    const char *given = getenv("QATSCOPE_SEED");
+    seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
+    state = seed;
+    printf("seed %llu (QATSCOPE_SEED repeats it)\n", (unsigned long long)seed);
+    setlocale(LC_ALL, "C.UTF-8");
+    setlocale(LC_NUMERIC, "C");
+    setenv("XDG_STATE_HOME", "/nonexistent", 1);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_anything_at_any_size),
+        cmocka_unit_test(test_every_small_size),
+        cmocka_unit_test(test_undo_restores),
+        cmocka_unit_test(test_counts_add_up),
+        cmocka_unit_test(test_every_command_is_reachable),
+        cmocka_unit_test(test_every_command_is_handled),
+        cmocka_unit_test(test_signs_are_unique),
+        cmocka_unit_test(test_ascii_stand_ins),
+        cmocka_unit_test(test_palettes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
