@@ -210,6 +210,10 @@ void qs_term_close(qs_term *t) {
     if (t->mouse) mousemask(0, NULL);
     paste_mode(t, false);
     curs_set(1);
+    /* Without a second screen to come back from, the shell's prompt goes on the last line: leave it empty. */
+    move(LINES - 1, 0);
+    clrtoeol();
+    refresh();
     endwin();
     delscreen(t->screen);
     restore_signals(t);

@@ -187,7 +187,7 @@ static void advice_line(qs_app *a, const qs_row *row) {
     if (add_suggestion(a, row)) return;
     note_of(a, row->key, note, sizeof note);
     if (row->status == QS_STATUS_MISSING && row->block_len) {
-        qs_rich_addf(r, QS_PEN(NORMAL), "a %s the model expects and A never had; it can be made",
+        qs_rich_addf(r, QS_PEN(NORMAL), "the model expects this %s, A never had it; it can be made",
                      qs_role_name(row->role));
         a->detail_hint = QS_STR("[i] initialise");
     } else if (row->status == QS_STATUS_UNEXPECTED && row->mark != QS_MARK_DROPPED) {

@@ -97,12 +97,12 @@ static void draw_column_heads(const qs_app *a, qs_pane p) {
                      qs_sort_name(t->sort));
     if (qs_tree_filtered(t))
         x = qs_drawf(left, x + 2, 0, QS_PEN(LETTER), "filter: %u shown", t->shown_leaves);
+    if (t->marked) x = qs_drawf(left, x + 2, 0, QS_PEN(MARKED), "%u marked", t->marked);
     if (t->search) {
-        x = qs_drawz(left, x + 2, 0, QS_PEN(LETTER), "/");
+        x = qs_drawf(left, x + 2, 0, QS_PEN(LETTER), "%u %s  /", t->hits,
+                     qs_plural(t->hits, "match", "matches"));
         x = qs_draw(left, x, 0, QS_PEN(LETTER), qs_search_text(t->search));
-        x = qs_drawf(left, x, 0, QS_PEN(LETTER), " %u", t->hits);
     }
-    if (t->marked) qs_drawf(left, x + 2, 0, QS_PEN(MARKED), "%u marked", t->marked);
     for (int i = 0; i < l->columns; i++) {
         qs_drawz(p, l->column_x[i], 2, QS_PEN(LINE), "│");
         qs_drawz(p, l->column_x[i] + 2, 2, QS_PEN(HEAD), names[l->column[i]]);

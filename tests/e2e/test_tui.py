@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""The explorer on a real pseudo terminal: start, sizes, job control, a lost terminal, character sets, no terminal."""
+import glob
+import os
+import signal
+import subprocess
+import sys
+
+import tui
+
+PAIR = [tui.fixture("float.pt"), tui.fixture("qat.pt"), "-m", tui.fixture("model.json")]
+
+
+def start_and_quit():
+    with tui.Tui() as t:
+        t.run("echo", "before")
+        t.until("before")
+        t.open(*PAIR)
+        t.keys("q")
+        screen = t.until("before", gone=["would load:"])  # the shell's screen is back
+        assert "Module / key" not in screen
+        t.run("stty", "-a")
+        settings = t.until("icanon")
+        assert "-icanon" not in settings and " echo " in settings.replace("\n", " "), settings
+
+
+def resize():
+    with tui.Tui(100, 30) as t:
+        t.open(*PAIR)
+        t.until("B qat.pt", "Space mark")
+        for w, h, wanted, gone in [(60, 20, "Module / key", ["│ B"]), (30, 8, "needs 40 columns", []),
+                                   (120, 40, "Diagnosis", ["needs 40"]), (80, 24, "Model", [])]:
+            t.tmux("resize-window", "-x", str(w), "-y", str(h))
+            t.until(wanted, gone=gone)
+        t.keys("q")
+
+
+def stop_and_continue():
+    with tui.Tui() as t:
+        t.open(*PAIR)
+        t.keys("j", "j")
+        t.keys("C-z")
+        t.until("Stopped", gone=["Module / key"])
+        t.run("echo", "meanwhile")
+        t.until("meanwhile")
+        t.run("fg")
+        screen = t.until("Module / key", "would load:", gone=["meanwhile"])
+        assert "model.0.conv" in screen, screen  # the cursor is where it was
+        os.kill(t.pid(), signal.SIGTSTP)  # the same from outside
+        t.until("Stopped")
+        t.run("fg")
+        t.until("Module / key")
+        t.keys("q")
+
+
+def lost_terminal():
+    with tui.Tui() as t:
+        t.open(*PAIR)
+        t.keys("F", "Enter")
+        t.until("would load:  YES")
+        os.kill(t.pid(), signal.SIGHUP)
+        t.until("ready>", gone=["would load:"])
+        saved = glob.glob(os.path.join(t.dir, "state", "qatscope", "lost-*.json"))
+        assert len(saved) == 1, saved
+        t.open(*PAIR)
+        t.until("a lost session")
+        t.keys("l")
+        t.until("would load:  YES", "plan: 2 actions")
+        assert not os.path.exists(saved[0])
+        t.keys("q")
+        t.until("not saved")  # the plan is nowhere else now
+        t.keys("q")
+        t.until("ready>", gone=["Module / key"])
+        t.open(*PAIR)
+        t.until("plan: 0 actions", gone=["a lost session"])
+        t.keys("q")
+
+
+def nothing_lost_without_changes():
+    with tui.Tui() as t:
+        t.open(*PAIR)
+        os.kill(t.pid(), signal.SIGTERM)
+        t.until("ready>", gone=["would load:"])
+        assert not os.path.exists(os.path.join(t.dir, "state"))
+
+
+def mouse():
+    with tui.Tui() as t:
+        t.type("export TERM=xterm-256color\n")  # reports the mouse in the form typed below
+        t.open(*PAIR)
+        row = [i for i, line in enumerate(t.screen().splitlines()) if "▸ 1 " in line][0]
+        # A click on the fold glyph, as a terminal reports it.
+        x = t.screen().splitlines()[row].index("▸")
+        for end in "Mm":
+            t.type("\033[<0;%d;%d%s" % (x + 1, row + 1, end))
+        t.until("▾ 1 ")
+        t.keys("q")
+
+
+def character_sets():
+    for env, wanted, unwanted in [({"LC_ALL": "C"}, "v model", "│"), ({"LC_ALL": "C.UTF-8"}, "▾ model", "v model")]:
+        with tui.Tui(env=env) as t:
+            screen = t.open(*PAIR)
+            assert wanted in screen and unwanted not in screen, screen
+            t.keys("q")
+    with tui.Tui() as t:
+        assert "v model" in t.open("--ascii", *PAIR)
+        t.keys("q")
+
+
+def terminal_types():
+    for term in ["vt100", "linux", "xterm-mono", "xterm", "xterm-256color"]:
+        if not subprocess.run(["infocmp", term], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0:
+            continue
+        with tui.Tui() as t:
+            t.type("export TERM=%s\n" % term)
+            t.open(*PAIR)
+            t.keys("j", "j", "j")
+            t.until("model.0.conv.weight")
+            t.keys("q")
+            t.until("ready>", gone=["? help"])  # some have no second screen to come back from
+
+
+def hostile_names():
+    with tui.Tui() as t:
+        t.open(tui.fixture("odd_a.pt"), tui.fixture("odd_b.pt"))
+        t.keys("E")
+        screen = t.until("\\x1b[2J\\x07bell", "量化层", "\\u202egnp")
+        assert "would load:" in screen  # the escape in the name did not clear the screen
+        t.keys("q")
+
+
+def no_terminal():
+    for stdin, stdout in [(subprocess.DEVNULL, subprocess.PIPE), (None, subprocess.PIPE)]:
+        done = subprocess.run([tui.QATSCOPE] + PAIR, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE)
+        assert done.returncode == 1 and b"Missing key(s)" in done.stdout, done
+    with tui.Tui() as t:
+        t.type("export TERM=no-such-terminal\n")
+        t.run(tui.QATSCOPE, *PAIR)
+        t.until("no-such-terminal", "need no terminal")
+
+
+def main():
+    tui.need()
+    tests = [start_and_quit, resize, stop_and_continue, lost_terminal, nothing_lost_without_changes, mouse, character_sets,
+             terminal_types, hostile_names, no_terminal]
+    for test in tests:
+        print(test.__name__, flush=True)
+        test()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

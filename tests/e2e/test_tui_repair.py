@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""A repair by keys only, in a real terminal: one layer by hand (map, init, undo, redo, save), then the whole job
+(F, Enter, w); `qatscope check` and, where it is installed, torch load what was saved."""
+import os
+import subprocess
+import sys
+
+import tui
+
+A, B, M = tui.fixture("float.pt"), tui.fixture("qat.pt"), tui.fixture("model.json")
+
+
+def check(path):
+    return subprocess.run([tui.QATSCOPE, "check", path, "-m", M], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def keys_of(path):
+    out = subprocess.run([tui.QATSCOPE, "ls", path, "--json"], stdout=subprocess.PIPE, check=True).stdout.decode()
+    return out
+
+
+def search(t, text):
+    t.keys("/")
+    t.type(text)
+    t.keys("Enter")
+    t.until("1 match  /" + text[:20])
+
+
+def save(t, out):
+    t.keys("w")
+    t.until("save the result")
+    t.keys("C-u")
+    t.type(out)
+    t.keys("Enter")
+    t.until("read back and verified")
+
+
+def one_layer():
+    with tui.Tui() as t:
+        out = os.path.join(t.dir, "layer.pt")
+        t.open(A, B, "-m", M)
+        search(t, "0.conv.weight")
+        t.keys("m")
+        t.until("97 %")
+        t.keys("Enter")
+        t.until("1 key renamed", "plan: 1 action")
+        search(t, "0.conv.module.weight_fake_quant.scale")
+        t.keys("i")
+        t.until("initialise", "SQNR")
+        t.keys("Enter")
+        t.until("7 keys initialised", "plan: 2 actions")
+        t.keys("u", "u")
+        t.until("plan: 0 actions", "+ 13 unexpected")
+        t.keys("u")
+        t.until("nothing to undo")
+        t.keys("R", "C-r")
+        t.until("plan: 2 actions", "+ 12 unexpected")
+        save(t, out)
+        t.keys("q")  # saved: it does not ask
+        t.until("ready>", gone=["would load:"])
+        listing = keys_of(out)
+        assert '"model.0.conv.module.weight"' in listing and '"model.0.conv.weight"' not in listing
+        assert listing.count('"key": "model.0.conv.module.weight_fake_quant.') == 7, listing
+        assert check(out).returncode == 1  # the other layers still miss theirs
+
+
+def whole_job():
+    with tui.Tui() as t:
+        out = os.path.join(t.dir, "fixed.pt")
+        t.open(A, B, "-m", M)
+        t.keys("F")
+        t.until("the repair", "then it loads")
+        t.keys("Enter")
+        t.until("would load:  YES")
+        save(t, out)
+        t.keys("w")  # once more on the same name: refused, and nothing typed is lost
+        t.until("save the result")
+        t.keys("C-u")
+        t.type(out)
+        t.keys("Enter")
+        t.until("exists")
+        t.keys("Tab", "Space", "Enter")  # replace it
+        t.until("read back and verified")
+        t.keys("q")
+        t.until("ready>", gone=["Module / key"])
+        done = check(out)
+        assert done.returncode == 0, done.stdout
+        assert sorted(os.listdir(t.dir)) == ["conf", "fixed.pt", "tmux"], os.listdir(t.dir)
+        return torch_loads(out)
+
+
+def torch_loads(path):
+    try:
+        import torch
+    except ImportError:
+        print("torch is not installed: loading the result was not tried")
+        return
+    sys.path.insert(0, os.path.join(tui.TESTS, "fixtures"))
+    import make_ui
+
+    net = make_ui.qat_of(make_ui.Net())
+    saved = torch.load(path)
+    assert saved["epoch"] == 3 and saved["names"] == ["cat", "dog"]
+    net.load_state_dict(saved["model"], strict=True)
+    net.eval()
+    assert net(torch.zeros(1, 3, 12, 12)).isfinite().all()
+
+
+def by_hand():
+    """Everything by hand: rules and init, no diagnosis."""
+    with tui.Tui() as t:
+        out = os.path.join(t.dir, "hand.pt")
+        plan = os.path.join(t.dir, "plan.json")
+        t.open(A, B, "-m", M)
+        for old, new in [("model.0.bn.", "model.0.conv.module.bn."), ("model.0.conv.weight", "model.0.conv.module.weight"),
+                         ("model.1.bn.", "model.1.conv.bn."), ("model.2.", "model.2.module.")]:
+            t.keys("M")
+            t.until("rename by rule")
+            t.keys("C-u")
+            t.type(old)
+            t.keys("Tab", "C-u")
+            t.type(new)
+            t.until("0 collisions")
+            t.keys("Enter")
+            t.until("renamed; u undoes")
+        t.until("+ 0 unexpected")
+        t.keys("g", "i")
+        t.until("initialise", "56 keys")
+        t.keys("Enter")
+        t.until("would load:  YES")
+        t.keys("s")
+        t.until("save the plan as")
+        t.keys("C-u")
+        t.type(plan)
+        t.keys("Enter")
+        t.until("the plan is saved")
+        save(t, out)
+        t.keys("q")
+        t.until("ready>", gone=["Module / key"])
+        assert check(out).returncode == 0
+        os.mkdir(os.path.join(t.dir, "again"))  # the archive holds the file's name: the same one, to compare bytes
+        replayed = os.path.join(t.dir, "again", "hand.pt")
+        subprocess.run([tui.QATSCOPE, "apply", plan, A, "-m", M, "-o", replayed], check=True, stdout=subprocess.PIPE,
+                       stderr=subprocess.PIPE)
+        with open(out, "rb") as f, open(replayed, "rb") as g:
+            assert f.read() == g.read()  # the screen and the command line write the same bytes
+
+
+def main():
+    tui.need()
+    for test in [one_layer, whole_job, by_hand]:
+        print(test.__name__, flush=True)
+        test()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
