@@ -9,7 +9,7 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 QATSCOPE = os.environ.get("QATSCOPE", "")
 SEED = int(os.environ.get("SEED", "20240611"))
-PER_TORCH = 60
+HERE_FILES, THERE_FILES = 120, 40  # for the torch of this system, for each other
 SHARED = os.path.join(HERE, "..", "..", "..", "shared", "real")
 failures = []
 
@@ -51,9 +51,9 @@ def diff(a, b):
     return [(k, a.get(k), b.get(k)) for k in sorted(set(a) | set(b)) if a.get(k) != b.get(k)][:4]
 
 
-def run_cases(name, command):
+def run_cases(name, command, count):
     with tempfile.TemporaryDirectory(prefix="qatscope-read-") as d:
-        r = subprocess.run([*command, os.path.join(HERE, "read_cases.py"), d, str(SEED), str(PER_TORCH)],
+        r = subprocess.run([*command, os.path.join(HERE, "read_cases.py"), d, str(SEED), str(count)],
                            capture_output=True, text=True)
         if not os.path.exists(os.path.join(d, "expected.json")):
             print(f"SKIP {name}: {r.stderr.strip().splitlines()[-1] if r.stderr.strip() else 'no torch'}")
@@ -103,10 +103,10 @@ def main():
         return 77
     print("seed", SEED)
     check_real()
-    done = run_cases("torch of this system", [sys.executable])
+    done = run_cases("torch of this system", [sys.executable], HERE_FILES)
     for suite, version in (("bullseye", "1.7"), ("trixie", "2.6"), ("sid", "2.14")):
         if have_root(suite):
-            done += run_cases(f"torch {version}", [os.path.join(HERE, "torch-at"), suite])
+            done += run_cases(f"torch {version}", [os.path.join(HERE, "torch-at"), suite], THERE_FILES)
         else:
             print(f"SKIP torch {version}: needs root and an unpacked {suite} (tests/oracle/torch-at {suite} --install)")
     if failures:

@@ -65,6 +65,8 @@ def check_casts(lib, code, name, d, floats):
     kind = "H" if size == 2 else "B"
     a, b = array.array(kind, raw), array.array(kind, got.raw)
     wrong = 0
+    if a == b:
+        return 0
     for x, y, v in zip(a, b, floats):
         if name == "float8_e4m3fn" and x & 0x7F == 0x7F and v == v:
             continue  # too large: NaN up to torch 2.6; later the largest number, as here
