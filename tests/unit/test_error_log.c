@@ -1,5 +1,7 @@
 #include "model/error_log.h"
 
+#include "base/file.h"
+
 #include "model/manifest_build.h"
 
 #include <setjmp.h>
@@ -445,6 +447,47 @@ static void makes_a_partial_target(void **state) {
     assert_int_equal(e.code, QS_E_INPUT);
 }
 
+/* ---- cases of real torch, made by oracle/log_cases.py ---- */
+
+static void describe(const qs_error_log *log, qs_buf *b) {
+    qs_buf_addf(b, "model %.*s\nprinted %u\n", QS_FMT(log->model), log->missing_printed);
+    for (size_t i = 0; i < log->missing.n; i++) qs_buf_addf(b, "missing %.*s\n", QS_FMT(log->missing.v[i]));
+    for (size_t i = 0; i < log->unexpected.n; i++)
+        qs_buf_addf(b, "unexpected %.*s\n", QS_FMT(log->unexpected.v[i]));
+    for (size_t i = 0; i < log->mismatches.n; i++) {
+        const qs_log_mismatch *m = &log->mismatches.v[i];
+        char a[80], c[80];
+        qs_shape_text(m->in_checkpoint, "x", a, sizeof a);
+        qs_shape_text(m->in_model, "x", c, sizeof c);
+        qs_buf_addf(b, "mismatch %.*s %s %s\n", QS_FMT(m->key), a, c);
+    }
+}
+
+static void reads_given_cases(void **state) {
+    (void)state;
+    const char *dir = getenv("QS_LOG_CASES");
+    if (!dir) skip();
+    int count = 0;
+    for (;; count++) {
+        char path[600], *want = NULL;
+        size_t n;
+        qs_err e = QS_ERR_INIT;
+        qs_error_log *log = NULL;
+        qs_buf got = {0};
+        snprintf(path, sizeof path, "%s/%d.want", dir, count);
+        if (!qs_file_slurp(path, 1 << 24, &want, &n, &e)) break;
+        snprintf(path, sizeof path, "%s/%d.log", dir, count);
+        if (!qs_error_log_open(path, NULL, &log, &e)) fail_msg("%s", e.msg);
+        describe(log, &got);
+        if (strcmp(got.p, want) != 0 || log->truncated)
+            fail_msg("%s: got\n%s\nwanted\n%s", path, got.p, want);
+        qs_error_log_close(log);
+        qs_buf_free(&got);
+        free(want);
+    }
+    assert_true(count > 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_what_torch_prints),
@@ -461,6 +504,7 @@ int main(void) {
         cmocka_unit_test(says_when_there_is_none),
         cmocka_unit_test(streams_across_blocks),
         cmocka_unit_test(makes_a_partial_target),
+        cmocka_unit_test(reads_given_cases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
