@@ -225,6 +225,8 @@ static bool load_one(strict_run *r, uint32_t entry, bool strict) {
         if (r->resized[i].replaced) return true;
         to = r->resized[i].shape;
     }
+    for (int i = 0; i < r->shared_count; i++)
+        if (r->shared[i].entry == entry) to = r->shared[i].shape;
     if (!v.there) return !strict || qs_strict_missing(r, x->key);
     if (v.injected && r->src->find(r->src->ctx, x->key) == UINT32_MAX &&
         !qs_strict_advise(

@@ -49,6 +49,7 @@ typedef struct qs_strict_options {
 
 typedef struct qs_verdict qs_verdict;
 
+/* The verdict borrows from target and src: both must outlive it. */
 bool qs_strict_run(const qs_manifest *target, const qs_strict_source *src, const qs_strict_options *opt,
                    qs_verdict **out, qs_err *e);
 void qs_verdict_free(qs_verdict *v);

@@ -144,27 +144,60 @@ static bool take_two(strict_run *r, const char *a, const char *b, bool replaced)
     return true;
 }
 
+/* FixedQParamsFakeQuantize has its observer's tensors for scale and zero_point: who resizes the one, resizes
+ * both. */
+static bool share_with_observer(strict_run *r) {
+    r->shared_count = 0;
+    for (uint32_t c = r->mod->first_child; c != QS_MODULE_NONE;
+         c = qs_manifest_module(r->m, c)->next_sibling) {
+        const qs_module *child = qs_manifest_module(r->m, c);
+        if (!qs_str_is(qs_str_leaf(child->class_name), "FixedQParamsObserver")) continue;
+        for (int i = 0; i < r->resized_count; i++) {
+            qs_str leaf = qs_str_leaf(qs_manifest_entry(r->m, r->resized[i].entry)->key);
+            uint32_t entry = qs_strict_entry(r->m, child, qs_str_is(leaf, "scale") ? "scale" : "zero_point");
+            if (entry == UINT32_MAX) continue;
+            r->shared[r->shared_count].entry = entry;
+            r->shared[r->shared_count++].shape = r->resized[i].shape;
+        }
+        break;
+    }
+    return true;
+}
+
 static bool load_fakequant(strict_run *r) {
-    return take_two(r, "scale", "zero_point", r->torch < TORCH_FQ_RESIZES) && qs_strict_check_quantizer(r) &&
-           qs_strict_base(r, true);
+    return take_two(r, "scale", "zero_point", r->torch < TORCH_FQ_RESIZES) && share_with_observer(r) &&
+           qs_strict_check_quantizer(r) && qs_strict_base(r, true);
+}
+
+/* self.scale.data.copy_(val): val must broadcast to the model's [1]. */
+static bool copy_scale(strict_run *r, qs_str key, const strict_value *v) {
+    if (v->python_type || (v->shape.ndim <= 1 && qs_shape_numel(v->shape) == 1)) return true;
+    qs_buf b = {0};
+    qs_shape_torch(v->shape, &b);
+    qs_str list = qs_str_sub(qs_buf_str(&b), strlen("torch.Size("), b.n - 1);
+    bool ok = !b.failed &&
+              qs_strict_raise(r, key, "RuntimeError",
+                              "output with shape [1] doesn't match the broadcast shape %.*s", QS_FMT(list));
+    qs_buf_free(&b);
+    return ok || qs_nomem(r->err);
 }
 
 /* Only up to 1.7 it overrides anything, and there it cannot load its own zero_point. */
 static bool load_learnable(strict_run *r) {
     if (r->torch >= TORCH_FQ_RESIZES) return qs_strict_base(r, true);
-    const char *const names[] = {"scale", "zero_point"};
-    for (int i = 0; i < 2; i++) {
-        qs_str key = qs_strict_key(r, names[i]);
-        if (!key.p) return qs_nomem(r->err);
-        strict_value v = qs_strict_get(r, key);
-        if (!v.there && !qs_strict_missing(r, key)) return false;
-        if (v.there && i == 1 &&
-            !qs_strict_raise(
-                r, key, "TypeError",
-                "cannot assign '%s' as parameter 'zero_point' (torch.nn.Parameter or None expected)",
-                v.dtype == QS_FLOAT32 ? "torch.FloatTensor" : "torch.LongTensor"))
-            return false;
-    }
+    qs_str scale = qs_strict_key(r, "scale"), zero = qs_strict_key(r, "zero_point");
+    if (!scale.p || !zero.p) return qs_nomem(r->err);
+    strict_value s = qs_strict_get(r, scale), z = qs_strict_get(r, zero);
+    if (!(s.there ? copy_scale(r, scale, &s) : qs_strict_missing(r, scale))) return false;
+    if (!z.there && !qs_strict_missing(r, zero)) return false;
+    const char *type = z.python_type           ? z.python_type
+                       : z.dtype == QS_FLOAT32 ? "torch.FloatTensor"
+                                               : "torch.LongTensor";
+    if (z.there &&
+        !qs_strict_raise(r, zero, "TypeError",
+                         "cannot assign '%s' as parameter 'zero_point' (torch.nn.Parameter or None expected)",
+                         type))
+        return false;
     return qs_strict_base(r, true);
 }
 

@@ -85,6 +85,11 @@ typedef struct strict_run {
         bool none;     /* by None: the buffer is no state any more */
     } resized[2];      /* buffers the class has changed before Module's own code runs */
     int resized_count;
+    struct {
+        uint32_t entry;
+        qs_shape shape;
+    } shared[2]; /* buffers of a child that are the same tensors as two of the module's */
+    int shared_count;
 } strict_run;
 
 typedef enum strict_class {
