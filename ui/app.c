@@ -3,6 +3,9 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+/* With more keys the diagnosis waits until no key does. */
+enum { DIAGNOSE_AT_ONCE = 20000 };
+
 qs_app *qs_app_new(qs_session *s, const qs_app_options *opt) {
     qs_app *a = calloc(1, sizeof *a);
     if (!a) return NULL;
@@ -103,9 +106,18 @@ static void layout_all(qs_app *a) {
 
 void qs_app_refresh(qs_app *a) {
     if (!qs_tree_sync(&a->tree)) qs_app_complain(a, "out of memory: the tree cannot be shown");
+    a->matches = NULL;
+    a->diagnosis = NULL;
+    a->undiagnosed = true;
+    if (a->tree.leaves <= DIAGNOSE_AT_ONCE) qs_app_diagnose(a);
+    layout_all(a);
+}
+
+void qs_app_diagnose(qs_app *a) {
+    if (!a->undiagnosed) return;
+    a->undiagnosed = false;
     a->matches = qs_session_matches(a->s);
     a->diagnosis = qs_session_diagnosis(a->s);
-    layout_all(a);
 }
 
 /* Commands that mean the same in every view. */
@@ -171,7 +183,7 @@ unsigned qs_app_update(qs_app *a, const qs_event *ev) {
     }
     qs_tree_remember(&a->tree);
     qs_details_build(a);
-    return a->reaction | (a->idle_wanted ? QS_APP_IDLE : 0u);
+    return a->reaction | (a->idle_wanted || a->undiagnosed ? QS_APP_IDLE : 0u);
 }
 
 /* A message that needs more than its line takes those above, as many as it must. */

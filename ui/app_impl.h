@@ -157,6 +157,7 @@ struct qs_app {
     size_t detail_line;
     const qs_matches *matches;
     const qs_diagnosis *diagnosis;
+    bool undiagnosed; /* the two above are still to be made */
     struct {
         char text[700];
         qs_pen pen;
@@ -204,6 +205,8 @@ void qs_app_fail(qs_app *a, const qs_err *e);
 void qs_app_command(qs_app *a, qs_command c);
 /* Take over what the session derived anew. */
 void qs_app_refresh(qs_app *a);
+/* Now, if it was put off. */
+void qs_app_diagnose(qs_app *a);
 bool qs_app_unsaved(const qs_app *a);
 /* "1,428" is not written; "1 key", "348 keys". */
 const char *qs_plural(uint64_t n, const char *one, const char *many);

@@ -134,6 +134,7 @@ static bool marked_pair(const qs_app *a, uint32_t *from, uint32_t *to) {
 }
 
 void qs_map_open(qs_app *a) {
+    qs_app_diagnose(a);
     uint32_t from, to, node = qs_tree_selected(&a->tree);
     if (!qs_session_target(a->s)) return qs_app_say(a, "there is no model to map to; M renames by a rule");
     if (marked_pair(a, &from, &to)) return open_for(a, from, qs_compare_row(a->tree.c, to)->key);

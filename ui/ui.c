@@ -84,8 +84,9 @@ static void print_screen(const loop *l, const qs_ui_options *opt) {
 static bool run(loop *l, const qs_ui_options *opt, qs_err *e) {
     bool left = false;
     unsigned reaction;
-    qs_event size = {.kind = QS_EVENT_RESIZE, .x = l->w, .y = l->h};
+    qs_event size = {.kind = QS_EVENT_RESIZE, .x = l->w, .y = l->h}, idle = {.kind = QS_EVENT_IDLE};
     update(l, &size, &reaction);
+    if (!l->term && (reaction & QS_APP_IDLE)) update(l, &idle, &reaction);
     if (opt->keys) {
         l->script = qs_script_of(qs_str_of(opt->keys));
         if (!run_script(l, &left, e)) return false;

@@ -252,7 +252,8 @@ static void draw_diagnosis(const qs_app *a, qs_grid *g) {
     const qs_diagnosis *d = a->diagnosis;
     qs_pane p = qs_pane_sub(qs_pane_of(g), 0, a->layout.diagnosis_y, a->layout.w, 1);
     int end = p.w - 1, x = 1;
-    if (!d) return;
+    if (!d)
+        return (void)qs_drawz(p, x, 0, QS_PEN(DIM), a->undiagnosed ? "the diagnosis comes in a moment" : "");
     if (d->action_count) {
         end =
             qs_draw_right(p, end, 0, QS_PEN(NORMAL), d->remaining ? QS_STR(" fix most") : QS_STR(" fix all"));
