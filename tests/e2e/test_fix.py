@@ -267,6 +267,47 @@ def plans_by_hand(folder):
         assert not os.path.exists(out), words
 
 
+def options_and_exits(folder):
+    """Sources, refusals, exit codes, in-place saving, diff."""
+    model, twin, _, _ = nets.random_case(2)
+    a, b, out, plan = (os.path.join(folder, x) for x in ("ca.pt", "cb.pt", "co.pt", "cp.json"))
+    save(a, model.state_dict())
+    with torch.no_grad():  # a trained twin: its quantizers hold numbers of their own
+        for k, v in twin.state_dict().items():
+            if k.endswith("scale"):
+                v.fill_(0.125)
+    save(b, twin.state_dict())
+    run("fix", a, b, "-o", out, "--init", "copy", "--quiet")
+    state = load_state(out)
+    assert all(same(v, twin.state_dict()[k]) for k, v in state.items()) and len(state) == len(twin.state_dict())
+    run("fix", a, b, "-o", out, "--init", "fresh", "--quiet")
+    state = load_state(out)
+    assert all(v.eq(1).all() for k, v in state.items() if k.endswith("fake_quant.scale"))
+    for args, words in [(("fix", a, "-o", out), "nothing to fit it to"), (("fix", a, b), "where to?"),
+                        (("fix", a, b, "-o", out, "--init", "best"), "--init"), (("fix", a, b, "-o", out, "--bn-eps", "0"), "--bn-eps"),
+                        (("fix", a, "-m", b, "-o", out, "--init", "copy"), "--init copy"), (("apply", plan, a), "where to?"),
+                        (("fix", a, b, "-o", out, "--torch", "new"), "--torch")]:
+        p = run(*args, ok=(2,))
+        assert words in p.stderr, (args, p.stderr)
+    os.unlink(out)
+    run("fix", a, b, "-o", out, "--dry-run", "--plan-out", plan)
+    assert not os.path.exists(out) and os.path.exists(plan)
+    run("fix", a, b, "-o", a, ok=(3,))  # never over the input unasked
+    before = open(a, "rb").read()
+    run("fix", a, b, "--in-place", "--quiet")
+    assert open(a + ".bak", "rb").read() == before and list(load_state(a)) == list(twin.state_dict())
+    run("fix", a, b, "-o", out)  # loads already: saved as it is
+    assert deep_equal.deep_equal(deep_equal.load(a), deep_equal.load(out)) is None
+    run("diff", a, out, "--values", "--quiet")
+    p = run("diff", a, b, "--values", "--json", ok=(1,))
+    report = json.loads(p.stdout)
+    scales = [k for k in twin.state_dict() if k.endswith("scale")]
+    assert not report["same"] and {x["key"] for x in report["entries"]} >= set(scales[:1])
+    assert all(x["kind"] in ("values", "shape") for x in report["entries"])
+    run("diff", a, a + ".bak", ok=(1,))
+    run("diff", a, os.path.join(folder, "none.pt"), ok=(3,))
+
+
 def torch_at(suite, script, *args):
     roots = os.environ.get("TORCH_ROOTS", os.path.expanduser("~/.cache/torch-roots"))
     if not os.path.isdir(os.path.join(roots, suite)):
@@ -357,6 +398,7 @@ def main():
         empty_plan_is_identity(folder)
         prefixes(folder)
         other_models_stay(folder)
+        options_and_exits(folder)
         full = sum(float_into_qat(folder, export, SEED + i) for i in range(CASES))
         back = sum(qat_into_float(folder, SEED + 1000 + i) for i in range(CASES // 2))
         print("seeds from %d: %d of %d float -> QAT complete, %d of %d QAT -> float; no tensor in a wrong place" %
