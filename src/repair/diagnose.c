@@ -220,16 +220,22 @@ static bool repair_drop(doctor *x, bool quant_too, bool *done) {
     return ok;
 }
 
+/* The row of a BatchNorm's running_mean, for its counter's key; NULL for other keys. */
+static const qs_row *mean_of_counter(const qs_compare *c, qs_str key) {
+    char name[1024];
+    if (!qs_str_is(qs_str_leaf(key), "num_batches_tracked")) return NULL;
+    int n = snprintf(name, sizeof name, "%.*s.running_mean", QS_FMT(qs_str_parent(key)));
+    if (n < 0 || (size_t)n >= sizeof name) return NULL;
+    uint32_t row = qs_compare_find(c, (qs_str){name, (size_t)n});
+    return row == QS_NO_INDEX ? NULL : qs_compare_row(c, row);
+}
+
 /* What may be made without asking: quantizer state, which the first batches find anew, and the counter of a
  * BatchNorm that is there. An identity BatchNorm in the place of a trained one would load, and be wrong. */
 static bool may_init(const qs_compare *c, const qs_row *row) {
     if (qs_match_is_quant(row)) return true;
-    if (!qs_str_is(qs_str_leaf(row->key), "num_batches_tracked")) return false;
-    char name[1024];
-    int n = snprintf(name, sizeof name, "%.*s.running_mean", QS_FMT(qs_str_parent(row->key)));
-    if (n < 0 || (size_t)n >= sizeof name) return false;
-    uint32_t mean = qs_compare_find(c, (qs_str){name, (size_t)n});
-    return mean != QS_NO_INDEX && !qs_match_is_gap(qs_compare_row(c, mean));
+    const qs_row *mean = mean_of_counter(c, row->key);
+    return mean && !qs_match_is_gap(mean);
 }
 
 typedef struct init_need {

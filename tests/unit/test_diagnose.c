@@ -175,6 +175,22 @@ static void test_profiler_buffers_are_dropped(void **state) {
     diagnosed_free(&y);
 }
 
+static void test_counters_are_made(void **state) {
+    (void)state;
+    static const small_entry with[] = {F32("w", 4, 4), BN("bn", 4)};
+    static const small_entry without[] = {F32("w", 4, 4), F32("bn.weight", 4), F32("bn.bias", 4),
+                                          F32("bn.running_mean", 4), F32("bn.running_var", 4)};
+    static const small_version v2[] = {{"", 1}, {"bn", 2}};
+    diagnosed y = diagnose(SMALL_OPEN_VERSIONS(without, v2), SMALL_OPEN_VERSIONS(with, v2));
+    assert_int_equal(y.d->inits, 1);
+    assert_int_equal(y.d->remaining, 0);
+    check_repair(&y);
+    diagnosed_free(&y);
+    y = diagnose(SMALL_OPEN(without), SMALL_OPEN(with)); /* with no version torch makes it itself */
+    assert_int_equal(y.d->kind, QS_DIAG_LOADS);
+    diagnosed_free(&y);
+}
+
 static void test_only_quantizers_missing(void **state) {
     (void)state;
     static const small_entry a[] = {F32("a.weight", 4, 4), FQ("a.weight_fake_quant"), F32("b.weight", 4, 4)};
@@ -198,6 +214,7 @@ int main(void) {
         cmocka_unit_test(test_what_loads_and_what_cannot_be_judged),
         cmocka_unit_test(test_no_repair_where_none_is_sure),
         cmocka_unit_test(test_profiler_buffers_are_dropped),
+        cmocka_unit_test(test_counters_are_made),
         cmocka_unit_test(test_only_quantizers_missing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -183,6 +183,21 @@ static void test_renumbering_is_only_suggested(void **state) {
     found_free(&f);
 }
 
+static void test_underscores(void **state) {
+    (void)state;
+    static const small_entry a[] = {F32("backbone_conv1_weight", 4, 2), F32("neck_fc_weight", 4, 2),
+                                    F32("a_b_c", 1)};
+    static const small_entry b[] = {F32("backbone.conv1.weight", 4, 2), F32("neck.fc.weight", 4, 2),
+                                    F32("a.b_c", 1), F32("a_b.c", 1)};
+    found f = match(SMALL_OPEN(a), SMALL_OPEN(b));
+    assert_match(&f, "backbone_conv1_weight", "backbone.conv1.weight", true);
+    assert_match(&f, "neck_fc_weight", "neck.fc.weight", true);
+    bool safe;
+    to_of(&f, "a_b_c", &safe);
+    assert_false(safe); /* two names flatten to it */
+    found_free(&f);
+}
+
 static void test_candidates(void **state) {
     (void)state;
     found f =
@@ -212,7 +227,7 @@ int main(void) {
         cmocka_unit_test(test_float_into_qat),    cmocka_unit_test(test_misleading_order_is_not_safe),
         cmocka_unit_test(test_shapes_veto),       cmocka_unit_test(test_prefixes),
         cmocka_unit_test(test_ties_are_not_safe), cmocka_unit_test(test_renumbering_is_only_suggested),
-        cmocka_unit_test(test_candidates),
+        cmocka_unit_test(test_underscores),       cmocka_unit_test(test_candidates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
