@@ -104,6 +104,20 @@ bool qs_session_open_manifest(qs_session *s, const char *path, qs_err *e) {
     return true;
 }
 
+bool qs_session_open_log(qs_session *s, const char *path, bool evidence_only, qs_log_summary *summary,
+                         qs_err *e) {
+    qs_manifest *m = NULL;
+    if (!qs_log_manifest(path, s->a, &s->opt.open.limits, &m, summary, e)) return false;
+    if (evidence_only) {
+        qs_manifest_close(m);
+        return true;
+    }
+    derived_free(&s->d);
+    qs_manifest_close(s->manifest);
+    s->manifest = m;
+    return true;
+}
+
 const qs_checkpoint *qs_session_a(const qs_session *s) {
     return s->a;
 }

@@ -3,6 +3,7 @@
 #ifndef QS_SESSION_H
 #define QS_SESSION_H
 
+#include "model/error_log.h"
 #include "model/stats.h"
 #include "repair/compare.h"
 #include "repair/diagnose.h"
@@ -30,6 +31,10 @@ void qs_session_free(qs_session *s);
 bool qs_session_open_a(qs_session *s, const char *path, qs_err *e);
 bool qs_session_open_b(qs_session *s, const char *path, qs_err *e);
 bool qs_session_open_manifest(qs_session *s, const char *path, qs_err *e);
+/* The last failed load of a training log ("-": standard input), read with A's keys (open A first). It becomes
+ * the target unless `evidence_only`; *summary says what the log tells and what A contradicts. */
+bool qs_session_open_log(qs_session *s, const char *path, bool evidence_only, qs_log_summary *summary,
+                         qs_err *e);
 /* Without a manifest the target is made from B, if there is one. Recompute everything from (documents, plan).
  */
 bool qs_session_refresh(qs_session *s, qs_err *e);

@@ -69,7 +69,7 @@ static void print_json(const apply_args *a, const qs_session *s) {
 static int apply(const apply_args *a, const qs_session_options *opt) {
     qs_err e = QS_ERR_INIT;
     qs_write_options write = {.in_place = a->in_place, .overwrite = true};
-    qs_session *s = qs_cli_session(opt, a->pos[1], a->b, a->common.manifest, &e);
+    qs_session *s = qs_cli_session(opt, a->pos[1], a->b, &a->common, &e);
     int status = 0;
     if (s && qs_session_load_plan(s, a->pos[0], &e) && qs_session_save(s, a->out, &write, &e)) {
         if (a->common.json)

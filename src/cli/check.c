@@ -81,8 +81,10 @@ typedef struct check_args {
     bool no_strict, assign;
 } check_args;
 
-static bool open_target(const check_args *a, const qs_open_options *open, qs_manifest **out, qs_err *e) {
+static bool open_target(const check_args *a, const qs_checkpoint *c, const qs_open_options *open,
+                        qs_manifest **out, qs_err *e) {
     if (a->common.manifest) return qs_manifest_open(a->common.manifest, &open->limits, out, e);
+    if (!a->pos[1]) return qs_log_manifest(a->common.log, c, &open->limits, out, NULL, e);
     qs_checkpoint *b = NULL;
     if (!qs_checkpoint_open(a->pos[1], open, &b, e)) return false;
     bool ok = qs_manifest_from_checkpoint(b, out, e);
@@ -108,7 +110,7 @@ static int check(const check_args *a, const qs_strict_options *strict) {
     qs_manifest *target = NULL;
     qs_verdict *v = NULL;
     qs_err e = QS_ERR_INIT;
-    bool ok = open_target(a, &open, &target, &e) && qs_checkpoint_open(a->pos[0], &open, &c, &e);
+    bool ok = qs_checkpoint_open(a->pos[0], &open, &c, &e) && open_target(a, c, &open, &target, &e);
     if (ok) {
         qs_strict_source src = qs_strict_source_of_checkpoint(c);
         ok = qs_strict_run(target, &src, strict, &v, &e) && print_verdict(a, v, &e);
@@ -124,6 +126,7 @@ int qs_cmd_check(int argc, char **argv) {
     check_args a = {0};
     const qs_opt opts[] = {
         QS_CLI_OPT_MANIFEST(&a.common),
+        QS_CLI_OPT_LOG(&a.common),
         QS_CLI_OPT_ROOT(&a.common),
         {"torch", 0, QS_OPT_STRING, &a.torch, "VERSION",
          "as PyTorch 1.7, 1.13, 2.6 or 2.14 would (default: the manifest's)"},
@@ -139,8 +142,9 @@ int qs_cmd_check(int argc, char **argv) {
     if (a.torch) strict.torch_minor = qs_cli_torch_version(a.torch);
     if (a.torch && !strict.torch_minor)
         qs_fail(&e, QS_E_USAGE, "--torch %s: give a version like 1.13 or 2.6", a.torch);
-    else if (!a.common.manifest && !a.pos[1])
-        qs_fail(&e, QS_E_USAGE, "nothing to check against: give -m MANIFEST, or a second checkpoint");
+    else if (!a.common.manifest && !a.common.log && !a.pos[1])
+        qs_fail(&e, QS_E_USAGE,
+                "nothing to check against: give -m MANIFEST, --log FILE or a second checkpoint");
     else if (a.common.manifest && a.pos[1])
         qs_fail(&e, QS_E_USAGE, "give -m MANIFEST or a second checkpoint, not both");
     return e.code == QS_OK ? check(&a, &strict) : qs_cli_fail(&e);

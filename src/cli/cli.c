@@ -130,15 +130,40 @@ int qs_cli_fail(const qs_err *e) {
     return qs_err_exit_code(e);
 }
 
-qs_session *qs_cli_session(const qs_session_options *opt, const char *a, const char *b, const char *manifest,
-                           qs_err *e) {
+static void tell_log(const char *path, const qs_log_summary *l) {
+    fprintf(stderr,
+            "log: %s, line %" PRIu64 ": %s%s%" PRIu32 " missing, %" PRIu32 " unexpected, %" PRIu32
+            " of another shape%s\n",
+            path, l->line, l->model, l->model[0] ? ": " : "", l->missing, l->unexpected, l->mismatched,
+            l->truncated ? " (the text is cut off: more is missing)" : "");
+    uint32_t against = l->missing_but_there + l->unexpected_not_there + l->other_shape;
+    if (against)
+        fprintf(stderr,
+                "log: %" PRIu32
+                " keys contradict this checkpoint, %s among them: an older log, or another file?\n",
+                against, l->example);
+    if (l->matched_later) fprintf(stderr, "log: a later load in it succeeded\n");
+}
+
+static bool open_log(qs_session *s, const char *b, const qs_cli_common *common, qs_err *e) {
+    qs_log_summary *summary = calloc(1, sizeof *summary);
+    if (!summary) return qs_nomem(e);
+    bool ok = qs_session_open_log(s, common->log, common->manifest || b, summary, e);
+    if (ok && !common->quiet) tell_log(common->log, summary);
+    free(summary);
+    return ok;
+}
+
+qs_session *qs_cli_session(const qs_session_options *opt, const char *a, const char *b,
+                           const qs_cli_common *common, qs_err *e) {
     qs_session *s = qs_session_new(opt);
     if (!s) {
         qs_nomem(e);
         return NULL;
     }
     if (qs_session_open_a(s, a, e) && (!b || qs_session_open_b(s, b, e)) &&
-        (!manifest || qs_session_open_manifest(s, manifest, e)) && qs_session_refresh(s, e))
+        (!common->manifest || qs_session_open_manifest(s, common->manifest, e)) &&
+        (!common->log || open_log(s, b, common, e)) && qs_session_refresh(s, e))
         return s;
     qs_session_free(s);
     return NULL;

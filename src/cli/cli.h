@@ -50,11 +50,16 @@ int qs_cli_fail(const qs_err *e);
 
 /* Options that most commands take; put QS_CLI_COMMON(&c) into the table. */
 typedef struct qs_cli_common {
-    const char *manifest, *root, *color;
+    const char *manifest, *log, *root, *color;
     bool json, quiet, ascii;
 } qs_cli_common;
 #define QS_CLI_OPT_MANIFEST(c)                                                                               \
     { "manifest", 'm', QS_OPT_STRING, &(c)->manifest, "FILE", "what the model expects (JSON)" }
+#define QS_CLI_OPT_LOG(c)                                                                                    \
+    {                                                                                                        \
+        "log", 0, QS_OPT_STRING, &(c)->log, "FILE",                                                          \
+            "a training log (or -): its last load error tells what is expected"                              \
+    }
 #define QS_CLI_OPT_ROOT(c)                                                                                   \
     { "root", 0, QS_OPT_STRING, &(c)->root, "NAME", "which state dict of the file: model, ema, a.b, ..." }
 #define QS_CLI_OPT_JSON(c)                                                                                   \
@@ -66,9 +71,11 @@ typedef struct qs_cli_common {
 #define QS_CLI_OPT_ASCII(c)                                                                                  \
     { "ascii", 0, QS_OPT_FLAG, &(c)->ascii, NULL, "no characters beyond ASCII" }
 
-/* A session with A, and B and the manifest where given, refreshed. NULL with *e set on failure. */
-qs_session *qs_cli_session(const qs_session_options *opt, const char *a, const char *b, const char *manifest,
-                           qs_err *e);
+/* A session with A, and B, the manifest and the log where given, refreshed. A log is the target when there is
+ * neither manifest nor B, else evidence; what it tells and what the files contradict goes to stderr unless
+ * common->quiet. NULL with *e set on failure. */
+qs_session *qs_cli_session(const qs_session_options *opt, const char *a, const char *b,
+                           const qs_cli_common *common, qs_err *e);
 
 /* Is colour wanted on this stream? `when` is the --color argument or NULL. */
 bool qs_cli_color(const char *when, FILE *f);

@@ -17,6 +17,7 @@ static qs_parse parse(int argc, char **argv, explore_args *x) {
     x->bn_eps = __builtin_nan("");
     const qs_opt opts[] = {
         QS_CLI_OPT_MANIFEST(&x->common),
+        QS_CLI_OPT_LOG(&x->common),
         QS_CLI_OPT_ROOT(&x->common),
         {"plan", 'p', QS_OPT_STRING, &x->plan, "PLAN", "start with the actions of this plan"},
         {"torch", 0, QS_OPT_STRING, &x->torch, "VERSION",
@@ -34,15 +35,19 @@ static qs_parse parse(int argc, char **argv, explore_args *x) {
 
 /* No screen to draw on: say what `check` or `diff` would. */
 static int explore_headless(const explore_args *x) {
-    const char *args[8];
+    const char *args[10];
     int n = 0;
-    bool target = x->common.manifest || x->pos[1];
+    bool target = x->common.manifest || x->common.log || x->pos[1];
     args[n++] = target ? "check" : "ls";
     args[n++] = x->pos[0];
     if (x->pos[1] && !x->common.manifest) args[n++] = x->pos[1];
     if (x->common.manifest) {
         args[n++] = "-m";
         args[n++] = x->common.manifest;
+    }
+    if (x->common.log) {
+        args[n++] = "--log";
+        args[n++] = x->common.log;
     }
     if (x->common.root) {
         args[n++] = "--root";
@@ -79,7 +84,7 @@ static bool explore(const explore_args *x, qs_err *e) {
     ui.mouse = !x->no_mouse;
     ui.keys = x->keys;
     if (x->screen && !parse_screen(x->screen, &ui, e)) return false;
-    qs_session *s = qs_cli_session(&opt, x->pos[0], x->pos[1], x->common.manifest, e);
+    qs_session *s = qs_cli_session(&opt, x->pos[0], x->pos[1], &x->common, e);
     if (!s) return false;
     bool ok = (!x->plan || qs_session_load_plan(s, x->plan, e)) && qs_ui_run(s, &ui, e);
     qs_session_free(s);

@@ -210,7 +210,7 @@ static int fix(const fix_args *a, const qs_session_options *opt) {
     fix_report r = {0};
     char sentence[256], evidence[256];
     qs_err e = QS_ERR_INIT;
-    qs_session *s = qs_cli_session(opt, a->pos[0], a->pos[1], a->common.manifest, &e);
+    qs_session *s = qs_cli_session(opt, a->pos[0], a->pos[1], &a->common, &e);
     bool ok = s && repair(s, &r, sentence, evidence, sizeof sentence, &e) && save(s, a, &r, &e);
     qs_session_free(s);
     if (!ok) return qs_cli_fail(&e);
@@ -225,7 +225,7 @@ static bool read_options(fix_args *a, qs_session_options *opt, qs_err *e) {
     *opt = QS_SESSION_OPTIONS_DEFAULT;
     opt->open.root = a->common.root;
     opt->bn_eps = a->bn_eps;
-    if (!a->common.manifest && !a->pos[1])
+    if (!a->common.manifest && !a->common.log && !a->pos[1])
         return qs_fail(e, QS_E_USAGE, "nothing to fit it to: give -m MANIFEST, or a second checkpoint");
     if (a->init && !qs_init_source_parse(qs_str_of(a->init), &opt->init))
         return qs_fail(e, QS_E_USAGE, "--init wants fresh, observed, datafree or copy, not '%s'", a->init);
@@ -245,6 +245,7 @@ int qs_cmd_fix(int argc, char **argv) {
     fix_args a = {.bn_eps = NAN};
     const qs_opt opts[] = {
         QS_CLI_OPT_MANIFEST(&a.common),
+        QS_CLI_OPT_LOG(&a.common),
         {"output", 'o', QS_OPT_STRING, &a.out, "OUT", "the repaired checkpoint"},
         {"init", 0, QS_OPT_STRING, &a.init, "SOURCE",
          "missing quantizer keys: observed (default), fresh, datafree, or copy from B"},

@@ -41,7 +41,7 @@ def real(binary, folder):
     line("check A -m M (real pair)", measure([binary, "check", a, "-m", m]))
     # the explorer with one key, q, on a pseudo terminal: opening, comparing and the first frame
     cmd = "stty rows 40 cols 120; exec %s %s %s -m %s --keys q" % (binary, a, b, m)
-    env = dict(os.environ, TERM="xterm-256color", LC_ALL="C.UTF-8")
+    env = dict(os.environ, TERM="xterm-256color", LC_ALL="C.UTF-8", XDG_STATE_HOME="/nonexistent")
     best = None
     import pty
     for _ in range(5):
