@@ -203,9 +203,14 @@ static bool write_to(qs_writer *w, const char *path, const qs_write_options *opt
     two_passes passes = {.outer = opt->progress};
     qs_progress progress = {report, &passes};
     if (!qs_temp_create(path, &t, e)) return false;
-    bool ok = write_archive(w, path, qs_temp_fd(t), &progress, e);
-    passes.second = true;
-    ok = ok && qs_write_verify(w, qs_temp_path(t), &progress, e);
+    bool ok;
+    if (qs_is_safetensors_name(path)) {
+        ok = qs_write_safetensors(w, qs_temp_fd(t), qs_temp_path(t), opt->progress, e);
+    } else {
+        ok = write_archive(w, path, qs_temp_fd(t), &progress, e);
+        passes.second = true;
+        ok = ok && qs_write_verify(w, qs_temp_path(t), &progress, e);
+    }
     if (ok) return publish(t, w->r, path, e);
     qs_temp_discard(t);
     return false;
@@ -216,7 +221,8 @@ bool qs_write_pt(const qs_resolution *r, const char *path, const qs_write_option
     qs_writer w = {0};
     if (!opt) opt = &none;
     if (!check_target(r, path, opt, e) || !check_content(r, e)) return false;
-    bool ok = init_writer(&w, r, e) && qs_write_pickle(&w, e) && write_to(&w, path, opt, e);
+    bool ok = init_writer(&w, r, e) && (qs_is_safetensors_name(path) || qs_write_pickle(&w, e)) &&
+              write_to(&w, path, opt, e);
     free_writer(&w);
     if (!ok && e->code == QS_E_IO && !strstr(e->msg, path)) qs_err_prefix(e, path);
     return ok;

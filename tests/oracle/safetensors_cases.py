@@ -51,6 +51,30 @@ def make(rng, sizes):
     return tensors
 
 
+def read(path):
+    """The reference reader's rules. {name: (dtype, shape, bytes)} in the order of the data, and the metadata."""
+    with open(path, "rb") as f:
+        data = f.read()
+    n = struct.unpack("<Q", data[:8])[0]
+    assert n <= 100000000 and n % 8 == 0 and data[8:9] == b"{", "header"
+    pairs = json.loads(data[8:8 + n].decode(), object_pairs_hook=list)
+    assert len(dict(pairs)) == len(pairs), "a name twice"
+    header = {k: dict(v) for k, v in pairs}
+    metadata = header.pop("__metadata__", None)
+    at, out = 0, {}
+    for name, t in sorted(header.items(), key=lambda x: x[1]["data_offsets"]):
+        begin, end = t["data_offsets"]
+        numel = 1
+        for d in t["shape"]:
+            numel *= d
+        size = dict(SIZES, **NEWER)[t["dtype"]]
+        assert begin == at and end - begin == numel * size and (8 + n + begin) % size == 0, name
+        out[name] = (t["dtype"], t["shape"], data[8 + n + begin:8 + n + end])
+        at = end
+    assert 8 + n + at == len(data), "size"
+    return out, metadata
+
+
 def main_write(out, seed, count, newer):
     expected = []
     for i in range(count):

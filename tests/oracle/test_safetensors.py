@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import zlib
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
@@ -117,6 +118,65 @@ class Safetensors(unittest.TestCase):
             with open(self.path("cut.safetensors"), "wb") as f:
                 f.write(data[:n])
             self.assertEqual(run("ls", self.path("cut.safetensors"))[0], 3, n)
+
+    def test_saved_from_torch_files(self):
+        """Random checkpoints of the torch at hand: views, tied tensors, every type; what the format cannot hold is named."""
+        r = subprocess.run([sys.executable, os.path.join(HERE, "read_cases.py"), self.dir, str(SEED), "60"],
+                           capture_output=True)
+        if r.returncode:
+            self.skipTest("no torch")
+        with open(self.path("expected.json")) as f:
+            cases = json.load(f)["cases"]
+        saved = refused = 0
+        for case in cases:
+            out = case["file"].replace(".pt", ".safetensors")
+            code, _, err = run("apply", self.path("empty.json"), case["file"], "-o", out)
+            misfits = [e["key"] for e in case["entries"]
+                       if not e["tensor"] or e["kind"] != "dense" or e["dtype"] not in safetensors_cases.TORCH.values()]
+            if misfits:
+                refused += 1
+                self.assertNotEqual(code, 0, (case["file"], misfits))
+                self.assertIn("%d of the entries" % len(misfits), err)
+                self.assertFalse(os.path.exists(out))
+                continue
+            if not case["entries"]:
+                continue
+            self.assertEqual(code, 0, (case["file"], err))
+            got, metadata = safetensors_cases.read(out)
+            self.assertEqual(metadata, {"format": "pt"})
+            self.assertEqual(sorted(got), sorted(e["key"] for e in case["entries"]))
+            for e in case["entries"]:
+                dtype, shape, data = got[e["key"]]
+                self.assertEqual((safetensors_cases.TORCH[dtype], shape, zlib.crc32(data)),
+                                 (e["dtype"], e["shape"], e["crc32"]), (case["file"], e["key"]))
+            saved += 1
+        print("%d saved as safetensors, %d refused" % (saved, refused))
+        self.assertGreater(saved, 10)
+        self.assertGreater(refused, 5)
+
+    def test_saved_again(self):
+        safetensors_cases.main_write(self.dir, SEED + 1, 30, True)
+        with open(self.path("expected.json")) as f:
+            cases = json.load(f)
+        for case in cases:
+            if not case["entries"]:
+                continue
+            out = case["file"].replace(".safetensors", ".again.safetensors")
+            code, _, err = run("apply", self.path("empty.json"), case["file"], "-o", out)
+            self.assertEqual(code, 0, err)
+            before, metadata = self.lenient_read(case["file"])
+            after, kept = safetensors_cases.read(out)
+            self.assertEqual(before, after)
+            self.assertEqual(kept, metadata or {"format": "pt"})
+
+    def lenient_read(self, path):
+        with open(path, "rb") as f:
+            data = f.read()
+        n = struct.unpack("<Q", data[:8])[0]
+        header = json.loads(data[8:8 + n])
+        metadata = header.pop("__metadata__", None)
+        return {k: (t["dtype"], t["shape"], data[8 + n + t["data_offsets"][0]:8 + n + t["data_offsets"][1]])
+                for k, t in header.items()}, metadata
 
     def test_metadata_is_kept_but_no_obstacle(self):
         safetensors_cases.write(self.path("m.safetensors"), [("a", "F32", [2], bytes(8))], {"format": "pt", "x": "y"},
