@@ -10,7 +10,7 @@ static uint64_t mix(uint64_t a, uint64_t b) {
 
 static uint64_t load(const unsigned char *p, size_t n) {
     uint64_t v = 0;
-    memcpy(&v, p, n);
+    if (n) memcpy(&v, p, n); /* p may be NULL then */
     return v;
 }
 
