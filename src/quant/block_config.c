@@ -93,6 +93,7 @@ static int64_t axis_by_shape(const qs_init_context *x, const qs_block *b, bool *
 
 void qs_block_describe(const qs_init_context *x, qs_str block, qs_block *out) {
     *out = (qs_block){.name = block, .owner = qs_str_parent(block), .ch_axis = -1};
+    out->weight = qs_str_is(qs_str_leaf(block), "weight_fake_quant");
     out->module = find_module(x, block);
     out->observer = find_observer(x, block);
     if (out->module) out->class_name = out->module->class_name;
@@ -163,7 +164,8 @@ static qs_qconfig base_config(const qs_init_context *x, const qs_block *b) {
     c.torch_minor = qs_target_torch(x, b);
     c.custom_range = c.torch_minor == 0 || c.torch_minor >= 110;
     if (scale && (scale->dtype == QS_FLOAT16 || scale->dtype == QS_BFLOAT16)) c.float_dtype = scale->dtype;
-    if (b->float_zero_point) c.dtype = QS_QUINT8, c.quant_min = 0, c.quant_max = 255;
+    if (!b->weight && !b->per_channel) c.scheme = QS_PER_TENSOR_AFFINE;
+    if (!b->weight || b->float_zero_point) c.dtype = QS_QUINT8, c.quant_min = 0, c.quant_max = 255;
     return c;
 }
 
@@ -277,16 +279,17 @@ static int surviving(const qs_qconfig *base, const qs_evidence *ev, size_t n, qs
     return count;
 }
 
-/* The evidence of all blocks: kept in the cache if there is one, else in `local`. */
-static const qs_evidence_list *all_evidence(const qs_init_context *x, qs_init_cache *cache,
+/* The evidence of all blocks of this kind: kept in the cache if there is one, else in `local`. */
+static const qs_evidence_list *all_evidence(const qs_init_context *x, bool weights, qs_init_cache *cache,
                                             qs_evidence_list *local, qs_arena *arena, qs_err *e) {
     enum { MOST = 16 };
     qs_str any = {NULL, 0};
-    if (!cache) return qs_evidence_collect(x, any, MOST, arena, local, e) ? local : NULL;
-    if (!cache->collected && !qs_evidence_collect(x, any, MOST, &cache->arena, &cache->evidence, e))
+    if (!cache) return qs_evidence_collect(x, any, weights, MOST, arena, local, e) ? local : NULL;
+    qs_evidence_list *kept = &cache->evidence[weights];
+    if (!cache->collected[weights] && !qs_evidence_collect(x, any, weights, MOST, &cache->arena, kept, e))
         return NULL;
-    cache->collected = true;
-    return &cache->evidence;
+    cache->collected[weights] = true;
+    return kept;
 }
 
 /* The block's own numbers rule; where they leave a choice, the others' narrow it down, if they can. */
@@ -309,8 +312,8 @@ static bool from_evidence(const qs_init_context *x, const qs_block *b, qs_init_c
     qs_qconfig base = out->cfg, found;
     base.torch_minor =
         0; /* a saved scale tells the range it was computed with, whatever that was made from */
-    bool ok = qs_evidence_collect(x, b->name, 1, &arena, &own, e);
-    const qs_evidence_list *all = ok ? all_evidence(x, cache, &local, &arena, e) : NULL;
+    bool ok = qs_evidence_collect(x, b->name, b->weight, 1, &arena, &own, e);
+    const qs_evidence_list *all = ok ? all_evidence(x, b->weight, cache, &local, &arena, e) : NULL;
     int count = all ? narrow_down(&base, &own, all, &found, &ok) : 0;
     if (count) {
         out->cfg = found;
@@ -333,6 +336,18 @@ static void ask_about_bn(const qs_init_context *x, const qs_block *b, qs_block_c
         ask(out, "BatchNorm's eps is not in a checkpoint: 1e-05 assumed; --bn-eps");
 }
 
+/* The default that was taken, for a person to confirm. */
+static const char *default_question(const qs_init_context *x, const qs_block *b) {
+    if (!b->weight) return "quint8, affine, 0..255 assumed: nothing here says so; a manifest would";
+    if (b->float_zero_point) return "quint8 in 0..255 assumed: nothing here says so; a manifest would";
+    const qs_expected *scale = qs_block_entry(x, b->name, "scale");
+    qs_key_set set = {qs_target_find, x->target};
+    qs_quant_key q;
+    if (scale && qs_quant_classify(scale->key, &set, &q) && q.family == QS_FAMILY_SPARSEML)
+        return "qint8, symmetric, -128..127 assumed, SparseML's default; a manifest would say so";
+    return "qint8, symmetric, -128..127 assumed: nothing here says so; a manifest would";
+}
+
 bool qs_block_config_cached(const qs_init_context *x, qs_str block, qs_init_cache *cache,
                             qs_block_config *out, qs_err *e) {
     qs_block b;
@@ -343,9 +358,7 @@ bool qs_block_config_cached(const qs_init_context *x, qs_str block, qs_init_cach
     if (!from_manifest(x, &b, out) && !from_evidence(x, &b, cache, out, e)) return false;
     if (!out->from) {
         out->from = "the keys (dtype and shape)";
-        ask(out, b.float_zero_point
-                     ? "quint8 in 0..255 assumed: nothing here says the range of this quantizer"
-                     : "qint8, symmetric, -128..127 assumed: nothing here says so; a manifest would");
+        ask(out, default_question(x, &b));
     }
     if (b.axis_unsure)
         ask(out, "several axes have as many channels as there are scales: the first was taken");

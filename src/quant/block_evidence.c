@@ -75,23 +75,22 @@ static bool read_block(source *s, qs_str block, qs_evidence *out) {
     return false;
 }
 
-/* Name of the weight quantizer whose scale this key is, empty if it is none. */
-static qs_str weight_block(qs_str key) {
-    static const char tail[] = "weight_fake_quant.scale";
-    if (!qs_str_ends(key, qs_str_of(tail))) return (qs_str){NULL, 0};
-    size_t at = key.n - (sizeof tail - 1);
-    if (at && key.p[at - 1] != '.') return (qs_str){NULL, 0};
-    return qs_str_parent(key);
+/* Name of the quantizer (of weights or of activations) whose scale this key is, empty if it is none. */
+static qs_str block_of_scale(qs_str key, bool weights) {
+    qs_quant_key q;
+    qs_str none = {NULL, 0};
+    if (!qs_str_ends(key, QS_STR(".scale")) || !qs_quant_classify(key, NULL, &q)) return none;
+    return q.is_weight == weights && qs_str_is(q.leaf, "scale") ? q.block : none;
 }
 
-bool qs_evidence_collect(const qs_init_context *x, qs_str first, size_t most, qs_arena *arena,
+bool qs_evidence_collect(const qs_init_context *x, qs_str first, bool weights, size_t most, qs_arena *arena,
                          qs_evidence_list *out, qs_err *e) {
     for (int of_result = 0; of_result < 2 && out->n == 0; of_result++) {
         source s = {.x = x, .of_result = of_result != 0, .arena = arena};
         qs_evidence ev;
         uint32_t count = first.n ? 1 : qs_manifest_count(x->target);
         for (uint32_t i = 0; i < count && out->n < most && !s.nomem; i++) {
-            qs_str block = first.n ? first : weight_block(qs_manifest_entry(x->target, i)->key);
+            qs_str block = first.n ? first : block_of_scale(qs_manifest_entry(x->target, i)->key, weights);
             if (block.n && read_block(&s, block, &ev) && !qs_push(out, ev)) s.nomem = true;
         }
         if (s.nomem) return qs_nomem(e);

@@ -76,15 +76,15 @@ void qs_block_bn(const qs_init_context *x, const qs_block *b, qs_bn_choice *out)
 }
 
 /* C numbers of BatchNorm; what the plan makes fresh, or nobody has, counts as its fresh value. */
-static bool read_bn(const qs_init_context *x, const qs_block *b, const char *leaf, double fresh, size_t c,
-                    float *out, qs_err *e) {
+bool qs_bn_read(const qs_init_context *x, qs_str bn, const char *leaf, double fresh, size_t c, float *out,
+                qs_err *e) {
     const qs_checkpoint *from = NULL;
-    const qs_tensor *t = resolved_child(x, b->owner, leaf, &from);
+    const qs_tensor *t = resolved_child(x, bn, leaf, &from);
     for (size_t i = 0; !t && i < c; i++) out[i] = (float)fresh;
     if (!t) return true;
     if (qs_shape_numel(t->shape) != c)
-        return qs_fail(e, QS_E_INPUT, "%.*s.%s holds %llu values, the weight has %zu channels",
-                       QS_FMT(b->owner), leaf, (unsigned long long)qs_shape_numel(t->shape), c);
+        return qs_fail(e, QS_E_INPUT, "%.*s.%s holds %llu values, %zu channels are expected", QS_FMT(bn),
+                       leaf, (unsigned long long)qs_shape_numel(t->shape), c);
     return qs_tensor_read_floats(from, t, 0, c, out, e);
 }
 
@@ -92,9 +92,10 @@ static bool make_factor(const qs_init_context *x, const qs_block *b, double eps,
                         const float **out, qs_err *e) {
     float *factor = QS_ARENA_ARRAY(arena, c, float), *gamma = malloc((c ? c : 1) * sizeof *gamma),
           *var = malloc((c ? c : 1) * sizeof *var);
-    bool ok = factor && gamma && var ? read_bn(x, b, "bn.weight", 1, c, gamma, e) &&
-                                           read_bn(x, b, "bn.running_var", 1, c, var, e)
-                                     : qs_nomem(e);
+    qs_str bn = qs_key_join(arena, b->owner, "bn");
+    bool ok = factor && gamma && var && bn.p ? qs_bn_read(x, bn, "weight", 1, c, gamma, e) &&
+                                                   qs_bn_read(x, bn, "running_var", 1, c, var, e)
+                                             : qs_nomem(e);
     if (ok) {
         qs_bn_factor(gamma, var, eps, c, factor);
         *out = factor;
@@ -186,13 +187,13 @@ static bool compute(qs_observed *o, const qs_weight *w, qs_arena *arena, qs_err 
     return qs_qparams(cfg, o->min_val, o->max_val, o->n, o->qp, e);
 }
 
-static const qs_observed *cached(const qs_init_context *x, qs_str block, const qs_init_cache *cache) {
+const qs_observed *qs_observed_cached(const qs_init_context *x, qs_str block, const qs_init_cache *cache) {
     uint32_t i = cache ? qs_map_get(&cache->blocks, block) : QS_MAP_NONE;
     const qs_observed *o = i == QS_MAP_NONE ? NULL : cache->observed.v[i];
     return o && memcmp(&o->bn_eps, &x->bn_eps, sizeof o->bn_eps) == 0 ? o : NULL;
 }
 
-static bool remember(qs_init_cache *cache, const qs_observed *o, qs_err *e) {
+bool qs_observed_remember(qs_init_cache *cache, const qs_observed *o, qs_err *e) {
     if (!cache) return true;
     if (qs_push(&cache->observed, o) && qs_map_put(&cache->blocks, o->block, (uint32_t)cache->observed.n - 1))
         return true;
@@ -201,7 +202,7 @@ static bool remember(qs_init_cache *cache, const qs_observed *o, qs_err *e) {
 
 bool qs_block_observe(const qs_init_context *x, qs_str block, qs_init_cache *cache, qs_arena *arena,
                       const qs_observed **out, qs_err *e) {
-    *out = cached(x, block, cache);
+    *out = qs_observed_cached(x, block, cache);
     if (*out) return true;
     if (cache) arena = &cache->arena;
     qs_block b;
@@ -221,5 +222,5 @@ bool qs_block_observe(const qs_init_context *x, qs_str block, qs_init_cache *cac
     o->bn_eps = x->bn_eps;
     o->per_channel = b.per_channel;
     *out = o;
-    return remember(cache, o, e);
+    return qs_observed_remember(cache, o, e);
 }

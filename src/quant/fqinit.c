@@ -29,7 +29,8 @@ void qs_init_cache_free(qs_init_cache *c) {
     if (!c) return;
     qs_map_free(&c->blocks);
     qs_vec_free(&c->observed);
-    qs_vec_free(&c->evidence);
+    qs_vec_free(&c->evidence[0]);
+    qs_vec_free(&c->evidence[1]);
     qs_arena_free(&c->arena);
     free(c);
 }
@@ -54,7 +55,7 @@ typedef struct init_key {
     int64_t group; /* GROUPS */
 } init_key;
 
-static bool target_find(const void *ctx, qs_str key, qs_key_info *info) {
+bool qs_target_find(const void *ctx, qs_str key, qs_key_info *info) {
     const qs_manifest *m = ctx;
     uint32_t i = qs_manifest_find(m, key);
     if (i == UINT32_MAX) return false;
@@ -172,7 +173,7 @@ static void other_key(const qs_init_context *x, const qs_expected *want, init_ke
 }
 
 static void understand(const qs_init_context *x, const qs_expected *want, init_key *k) {
-    qs_key_set set = {target_find, x->target};
+    qs_key_set set = {qs_target_find, x->target};
     *k = (init_key){.kind = INIT_NOT, .leaf = qs_str_leaf(want->key), .why = "cannot be made from nothing"};
     if (want->kind == QS_KIND_EXTRA) {
         k->why = "not a tensor: extra state or packed parameters that only the module itself writes";
@@ -345,23 +346,38 @@ static bool fill_values(const qs_init_context *x, const qs_expected *want, const
     return ok;
 }
 
+/* Is this value estimated for an activation, if anything can be? */
+static bool is_estimated(const init_key *k, qs_init_source source) {
+    return source == QS_INIT_DATAFREE && k->kind == INIT_FAKEQUANT && !k->q.is_weight &&
+           (is_range(k->leaf) || is_qparam(k->leaf));
+}
+
+/* Range and parameters behind the value, *out NULL if it is a fresh one. */
+static bool compute_block(const qs_init_context *x, const init_key *k, qs_init_source source,
+                          qs_init_cache *cache, qs_arena *arena, const qs_observed **out, qs_err *e) {
+    *out = NULL;
+    if (is_observed(k, source)) return qs_block_observe(x, k->q.block, cache, arena, out, e);
+    return !is_estimated(k, source) || qs_block_datafree(x, k->q.block, cache, arena, out, e);
+}
+
 bool qs_init_value(const qs_init_context *x, const qs_expected *key, qs_init_source source,
                    qs_init_cache *cache, qs_arena *arena, qs_fill *out, qs_err *e) {
     init_key k;
     understand(x, key, &k);
     qs_fill fill = {.origin = "fresh"};
-    const qs_observed *o = NULL;
+    const qs_observed *o;
     if (!check_source(source, &k, key, e) || !shape_of(x, key, &k, source, arena, &fill.shape, e))
         return false;
     fill.dtype = dtype_of(x, key, &k);
-    if (is_observed(&k, source)) {
-        if (!qs_block_observe(x, k.q.block, cache, arena, &o, e)) return false;
-        if (qs_shape_numel(fill.shape) != o->n)
-            return qs_fail(e, QS_E_INPUT, "%.*s: the target's shape holds %llu values, the weight gives %zu",
-                           QS_FMT(key->key), (unsigned long long)qs_shape_numel(fill.shape), o->n);
+    if (!compute_block(x, &k, source, cache, arena, &o, e)) return false;
+    if (o && qs_shape_numel(fill.shape) != o->n)
+        return qs_fail(e, QS_E_INPUT, "%.*s: the target's shape holds %llu values, %zu are to be filled in",
+                       QS_FMT(key->key), (unsigned long long)qs_shape_numel(fill.shape), o->n);
+    if (o)
         fill.origin = qs_arena_str(arena, qs_str_of(o->origin)).p;
-        if (!fill.origin) return qs_nomem(e);
-    }
+    else if (is_estimated(&k, source))
+        fill.origin = "fresh: nothing tells what this quantizer sees";
+    if (!fill.origin) return qs_nomem(e);
     if (!fill_values(x, key, &k, o, arena, &fill, e)) return false;
     *out = fill;
     return true;

@@ -12,6 +12,7 @@ typedef struct qs_block {
     const qs_module *module;   /* of the fake quantizer, NULL if the target does not list it */
     const qs_module *observer; /* of its activation_post_process, or NULL */
     qs_str class_name;         /* of module, "" unknown */
+    bool weight; /* quantizes a weight */
     bool per_channel, fused, learnable, fixed, histogram;
     bool float_zero_point; /* per_channel_affine_float_qparams */
     bool axis_unsure;
@@ -21,6 +22,8 @@ void qs_block_describe(const qs_init_context *x, qs_str block, qs_block *out);
 /* Entry `block` + "." + `leaf` of the target, or NULL. */
 const qs_expected *qs_block_entry(const qs_init_context *x, qs_str block, const char *leaf);
 
+/* The target's entries as a qs_key_set; ctx is the manifest. */
+bool qs_target_find(const void *ctx, qs_str key, qs_key_info *info);
 /* A scalar B holds under this key: the constants of a configuration are the same there. */
 bool qs_sibling_constant(const qs_init_context *x, qs_str key, double *out);
 /* eps of the block's observer: the target's, else B's, else torch's default. */
@@ -36,7 +39,7 @@ typedef struct qs_bn_choice {
 } qs_bn_choice;
 void qs_block_bn(const qs_init_context *x, const qs_block *b, qs_bn_choice *out);
 
-/* Populated quantizers of weights, to infer a configuration from. */
+/* Populated quantizers, to infer a configuration from. */
 typedef struct qs_evidence {
     qs_str block;
     const char *where; /* "populated siblings in B" */
@@ -46,7 +49,8 @@ typedef struct qs_evidence {
     bool half; /* saved in 16 bits: the scale is only close to what the range gives */
 } qs_evidence;
 typedef QS_VEC(qs_evidence) qs_evidence_list;
-bool qs_evidence_collect(const qs_init_context *x, qs_str first, size_t most, qs_arena *arena,
+/* Of the block `first`, or of the first `most` weight or activation quantizers if it is empty. */
+bool qs_evidence_collect(const qs_init_context *x, qs_str first, bool weights, size_t most, qs_arena *arena,
                          qs_evidence_list *out, qs_err *e);
 
 /* As qs_init_block_config, with the other blocks' evidence kept in the cache. */
@@ -67,6 +71,14 @@ typedef struct qs_observed {
 /* The result lives in `arena` or in the cache. */
 bool qs_block_observe(const qs_init_context *x, qs_str block, qs_init_cache *cache, qs_arena *arena,
                       const qs_observed **out, qs_err *e);
+/* An activation's range estimated from the BatchNorm before it (qat-keys.md, section 6; arXiv:1906.04721). *out is
+ * NULL when nothing tells what the quantizer sees. */
+bool qs_block_datafree(const qs_init_context *x, qs_str block, qs_init_cache *cache, qs_arena *arena,
+                       const qs_observed **out, qs_err *e);
+/* What the two share. */
+const qs_observed *qs_observed_cached(const qs_init_context *x, qs_str block, const qs_init_cache *cache);
+bool qs_observed_remember(qs_init_cache *cache, const qs_observed *o, qs_err *e);
+bool qs_bn_read(const qs_init_context *x, qs_str bn, const char *leaf, double fresh, size_t c, float *out, qs_err *e);
 /* How many values scale and zero_point will have, without reading the weight. */
 bool qs_block_count(const qs_init_context *x, const qs_block *b, size_t *n, qs_err *e);
 
@@ -82,8 +94,8 @@ struct qs_init_cache {
     qs_arena arena;
     qs_map blocks; /* name -> observed */
     QS_VEC(const qs_observed *) observed;
-    bool collected;
-    qs_evidence_list evidence; /* of all blocks */
+    bool collected[2]; /* of activations, of weights */
+    qs_evidence_list evidence[2];
 };
 
 /* "a" + "." + "b" in the arena; p NULL when memory is out. */

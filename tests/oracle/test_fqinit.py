@@ -255,6 +255,8 @@ def real_pair(program, failures):
         json.dump({"format": "qatscope-manifest", "version": 1, "model": "", "torch": truth["torch"],
                    "modules": truth["modules"], "state_dict": truth["state_dict"]}, open(os.path.join(d, "m.json"), "w"))
         got = fill(program, d, os.path.join(real, "yolov8n-sparseml-qat.pt"), "m.json", "observed", "0.001")
+        estimated = fill(program, d, os.path.join(real, "yolov8n-sparseml-qat.pt"), "m.json", "datafree", "0.001")
+    estimates = data_free(state, keys, estimated, failures)
     count = 0
     for key in sorted(k for k in keys if k.endswith("weight_fake_quant.scale")):
         block = key[:-len(".scale")]
@@ -272,7 +274,35 @@ def real_pair(program, failures):
         count += 1
     made = sum(v[0] != "reason" for v in got.values())
     if made != 1428: failures.append(f"real pair: {made} keys made, 1428 are missing")
-    return f"real pair: {made} keys made, {count} weight quantizers equal torch's"
+    return f"real pair: {made} keys made, {count} weight quantizers equal torch's, {estimates} activations estimated"
+
+
+def data_free(state, keys, got, failures):
+    """Ranges of activations from BatchNorm: the formulas once more, in numpy's double, and torch's observer on them."""
+    import numpy as np
+    import torch
+    from torch.ao.quantization import MinMaxObserver
+    silu = lambda x: x / (1 + np.exp(-x))
+    n = 0
+    for conv in sorted(k[:-len(".bn.weight")] for k in state if k.endswith(".bn.weight")):
+        act = (conv[:-len(".module")] if conv.endswith(".module") else conv).rpartition(".")[0] + ".act"
+        gamma, beta = (state[f"{conv}.bn.{k}"].double().numpy() for k in ("weight", "bias"))
+        lo, hi = beta - 6 * abs(gamma), beta + 6 * abs(gamma)
+        dips = (lo <= -1.27846454) & (hi >= -1.27846454)
+        after = np.where(dips, -0.27846454, np.minimum(silu(lo), silu(hi))), np.maximum(silu(lo), silu(hi))
+        for block, (mn, mx) in ((f"{act}.quant", (lo, hi)), (f"{act}.module", after)):
+            block += ".activation_post_process"
+            if block + ".scale" not in keys: continue
+            mn, mx = (torch.tensor(float(np.float32(v))) for v in (mn.min(), mx.max()))
+            # B was quantized in -128..127: its zero points say so
+            scale, zp = MinMaxObserver(dtype=torch.qint8)._calculate_qparams(mn, mx)
+            want = {"scale": scale, "zero_point": zp.int(), "activation_post_process.min_val": mn,
+                    "activation_post_process.max_val": mx}
+            differences("data-free", got, {f"{block}.{k}": [str(v.dtype)[6:], list(v.shape), v.reshape(-1).numpy().tobytes().hex()]
+                                           for k, v in want.items()}, failures)
+            if ";" in got[block + ".scale"][0]: failures.append(f"data-free: {got[block + '.scale'][0]}")
+            n += 1
+    return n
 
 
 def nvidia(program, failures):

@@ -21,7 +21,7 @@ static const qs_tensor *entry_of_a(const void *ctx, qs_str key, const qs_checkpo
 }
 
 static void put(FILE *out, const void *p, size_t n) {
-    if (fwrite(p, 1, n, out) != n) exit(4);
+    if (n && fwrite(p, 1, n, out) != n) exit(4);
 }
 
 static void put_text(FILE *out, qs_str s) {
