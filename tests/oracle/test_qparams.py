@@ -216,7 +216,7 @@ def main():
     seed = int(os.environ.get("SEED", "20240607"))
     print("seed", seed)
     total = ran = 0
-    for suite, count in (("bookworm", 10000), ("bullseye", 2000), ("trixie", 4000), ("sid", 4000)):
+    for suite, count in (("bookworm", 6000), ("bullseye", 1500), ("trixie", 2500), ("sid", 2500)):
         with tempfile.TemporaryDirectory() as d:
             args = [os.path.abspath(__file__), "--worker", d, str(seed + ran), str(count)]
             command = [sys.executable] + args if suite == "bookworm" else [os.path.join(HERE, "torch-at"), suite] + args
