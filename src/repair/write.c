@@ -74,7 +74,11 @@ static bool check_content(const qs_resolution *r, qs_err *e) {
                        qs_checkpoint_path(a));
     for (uint32_t i = 0; i < qs_resolution_live(r); i++) {
         const qs_resolved *x = qs_resolution_entry(r, i);
-        tensors += x->mark == QS_MARK_INIT || qs_resolved_tensor(r, x, NULL) != NULL;
+        const qs_tensor *t = x->mark == QS_MARK_INIT ? NULL : qs_resolved_tensor(r, x, NULL);
+        tensors += t || x->mark == QS_MARK_INIT;
+        if (t && t->bad)
+            return qs_fail(e, QS_E_REFUSED, "%.*s cannot be saved: %s; drop it, or take it from elsewhere",
+                           QS_FMT(x->key), t->bad);
     }
     return tensors || qs_fail(e, QS_E_REFUSED, "no tensor is left to save");
 }

@@ -158,10 +158,6 @@ static bool emit_value(job *j, uint32_t i) {
     if (x->mark == QS_MARK_INIT) return emit_init(j, x, i);
     const qs_checkpoint *c = x->b != QS_NO_INDEX ? j->w->b.c : j->w->a.c;
     const qs_entry *en = qs_checkpoint_entry(c, x->b != QS_NO_INDEX ? x->b : x->a);
-    const qs_tensor *t = qs_entry_tensor(c, en);
-    if (t && t->bad)
-        return qs_fail(j->e, QS_E_REFUSED, "%.*s cannot be saved: %s; drop it, or take it from elsewhere",
-                       QS_FMT(x->key), t->bad);
     return node(j, qs_checkpoint_graph(c), plain_tensor(c, en));
 }
 
