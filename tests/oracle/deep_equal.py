@@ -129,6 +129,10 @@ def parts(x):
     elif isinstance(x, torch.Tensor):
         for k, v in getattr(x, "__dict__", {}).items():
             yield "." + k, v
+    if type(x).__module__ == "__main__":
+        for k in getattr(type(x), "__slots__", ()):
+            if hasattr(x, k):
+                yield "." + k, getattr(x, k)
 
 
 def deep_equal(a, b):
@@ -155,7 +159,7 @@ def deep_equal(a, b):
         px, py = list(parts(x)), list(parts(y))
         if [n for n, _ in px] != [n for n, _ in py]:
             return "%s: holds other things" % path
-        if not px and not isinstance(x, (torch.Tensor, dict, list, tuple, set, frozenset, Stub)) and x != y:
+        if not px and type(x).__eq__ is not object.__eq__ and not isinstance(x, (torch.Tensor, dict, list, tuple)) and x != y:
             return "%s: %r / %r" % (path, x, y)
         todo.extend((path + n, v, w) for (n, v), (_, w) in zip(px, py))
     return None
