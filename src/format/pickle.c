@@ -209,10 +209,12 @@ static bool op_text_int(vm *m) {
     qs_str line = qs_read_line(&m->in), le = {0};
     bool nomem = false;
     if (!qs_reader_ok(&m->in)) return false;
-    if (m->op == PK_INT && (qs_str_is(line, "01") || qs_str_is(line, "00")))
-        return push_bool(m, line.p[1] == '1');
     if (m->op == PK_LONG && line.n && line.p[line.n - 1] == 'L') line.n--;
-    if (qs_text_int(&m->g->arena, line, &le, &nomem)) return push_le(m, le);
+    if (qs_text_int(&m->g->arena, line, &le, &nomem)) {
+        /* Two characters that make 0 or 1 ("01", but " 1" too) are a bool to Python. */
+        bool two = m->op == PK_INT && line.n == 2 && le.n == 1 && (unsigned char)le.p[0] <= 1;
+        return two ? push_bool(m, le.p[0]) : push_le(m, le);
+    }
     return nomem ? qs_nomem(m->err) : bad(m, "not a decimal number of at most 4300 digits");
 }
 

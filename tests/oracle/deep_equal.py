@@ -22,6 +22,9 @@ class Stub:
     def __init__(self, *args, **kwargs):
         pass
 
+    def __repr__(self):
+        return "<%s>" % type(self).__name__
+
     def __setstate__(self, state):
         self.__dict__["_stub_state"] = state
 

@@ -45,6 +45,10 @@ static void test_atoms(void **state) {
     SAYS("\x80\x02\x88.", "True");
     SAYS("I01\n.", "True");
     SAYS("I-17\n.", "-17");
+    SAYS("I 0\n.", "False");
+    SAYS("I+1\n.", "True");
+    SAYS("I1\n.", "1");
+    SAYS("L01\n.", "1");
     SAYS("J\xff\xff\xff\xff.", "-1");
     SAYS("K\xff.", "255");
     SAYS("M\x01\x02.", "513");
