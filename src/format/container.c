@@ -50,6 +50,9 @@ void qs_container_close(qs_container *c) {
 const qs_file *qs_container_file(const qs_container *c) {
     return c->file;
 }
+bool qs_container_uses(const qs_container *c, const char *path) {
+    return qs_file_same(c->file, path) || (c->parts && qs_parts_uses(c->parts, path));
+}
 qs_file_kind qs_container_kind(const qs_container *c) {
     return c->kind;
 }

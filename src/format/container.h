@@ -39,6 +39,8 @@ typedef struct qs_container qs_container;
 bool qs_container_open(qs_file *f, const qs_limits *limits, qs_container **out, qs_err *e);
 void qs_container_close(qs_container *c);
 const qs_file *qs_container_file(const qs_container *c);
+/* Is path a file that records are read from: the container's own, or one of its shards? Follows symlinks. */
+bool qs_container_uses(const qs_container *c, const char *path);
 qs_file_kind qs_container_kind(const qs_container *c);
 /* What the `byteorder` record says: multi-byte elements are to be swapped, as torch does since 2.1. */
 bool qs_container_big_endian(const qs_container *c);

@@ -91,3 +91,9 @@ bool qs_parts_offset(const qs_parts *p, uint32_t i, uint64_t *out) {
     *out = x->at;
     return true;
 }
+
+bool qs_parts_uses(const qs_parts *p, const char *path) {
+    for (size_t i = 0; i < p->owned.n; i++)
+        if (qs_file_same(qs_container_file(p->owned.v[i]), path)) return true;
+    return false;
+}

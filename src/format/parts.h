@@ -26,6 +26,8 @@ const qs_record *qs_parts_record(const qs_parts *p, uint32_t i);
 /* n bytes from offset within the record, which the caller has checked. f is the container's file. */
 bool qs_parts_read(const qs_parts *p, const qs_file *f, uint32_t i, uint64_t offset, void *buf, size_t n,
                    qs_err *e);
+/* Is path one of the files the parts come from? */
+bool qs_parts_uses(const qs_parts *p, const char *path);
 /* Where a range begins in the file; false for other parts. */
 bool qs_parts_offset(const qs_parts *p, uint32_t i, uint64_t *out);
 

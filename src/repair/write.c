@@ -84,20 +84,32 @@ static bool check_content(const qs_resolution *r, qs_err *e) {
 }
 
 static bool is_file_of(const qs_checkpoint *c, const char *path) {
-    return c && qs_file_same(qs_container_file(qs_checkpoint_container(c)), path);
+    return c && qs_container_uses(qs_checkpoint_container(c), path);
+}
+
+/* Over A itself: only where the file stays what its name says. */
+static bool check_in_place(const qs_checkpoint *a, const char *path, const qs_write_options *opt, qs_err *e) {
+    qs_file_kind kind = qs_container_kind(qs_checkpoint_container(a));
+    if (!opt->in_place)
+        return qs_fail(
+            e, QS_E_REFUSED,
+            "%s: is the file that was opened; choose another name, or save in place (the old file is kept "
+            "as .bak)",
+            path);
+    return kind == QS_FILE_TORCH_ZIP || kind == QS_FILE_LEGACY ||
+           qs_fail(e, QS_E_REFUSED, "%s: would no longer be the kind of file its name says; save as NAME.pt",
+                   path);
 }
 
 static bool check_target(const qs_resolution *r, const char *path, const qs_write_options *opt, qs_err *e) {
     const qs_resolve_input *in = qs_resolution_input(r);
     struct stat st;
-    if (is_file_of(in->a, path))
-        return opt->in_place ||
-               qs_fail(e, QS_E_REFUSED,
-                       "%s: is the file that was opened; choose another name, or save in place "
-                       "(the old file is kept as .bak)",
-                       path);
+    if (is_file_of(in->a, path)) return check_in_place(in->a, path, opt, e);
     if (is_file_of(in->b, path))
         return qs_fail(e, QS_E_REFUSED, "%s: is checkpoint B; choose another name", path);
+    if (qs_str_ends(qs_str_of(path), QS_STR(".safetensors")) || qs_str_ends(qs_str_of(path), QS_STR(".json")))
+        return qs_fail(e, QS_E_UNSUPPORTED, "%s: only files of torch.save can be written; save as NAME.pt",
+                       path);
     if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && !opt->overwrite)
         return qs_fail(e, QS_E_REFUSED, "%s: exists already; choose another name or allow to overwrite it",
                        path);
