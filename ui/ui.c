@@ -103,6 +103,7 @@ bool qs_ui_run(qs_session *s, const qs_ui_options *opt, qs_err *e) {
     qs_app_options app = {.ascii = opt->ascii || !utf8,
                           .read_only = opt->read_only,
                           .out_path = opt->out_path,
+                          .lessons = opt->lessons,
                           .progress = on_progress,
                           .progress_ctx = &l};
     qs_term_options term = {.color = opt->color, .mouse = opt->mouse};

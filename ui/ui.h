@@ -10,6 +10,7 @@ typedef struct qs_ui_options {
     qs_color_mode color; /* AUTO respects NO_COLOR */
     bool mouse;
     bool read_only;       /* look and try, but write nothing */
+    const char *lessons;  /* a folder with more lessons; NULL: the built-in ones alone */
     const char *out_path; /* proposed by the save dialog; NULL: made from A's name */
     /* Keys to run before the keyboard is asked (ui/script.h); NULL: none. */
     const char *keys;

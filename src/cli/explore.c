@@ -7,7 +7,7 @@
 
 typedef struct explore_args {
     qs_cli_common common;
-    const char *plan, *keys, *screen, *torch;
+    const char *plan, *keys, *screen, *torch, *lessons;
     double bn_eps;
     bool no_mouse;
     const char *pos[2]; /* A, B */
@@ -26,6 +26,7 @@ static qs_parse parse(int argc, char **argv, explore_args *x) {
         QS_CLI_OPT_ASCII(&x->common),
         QS_CLI_OPT_COLOR(&x->common),
         {"no-mouse", 0, QS_OPT_FLAG, &x->no_mouse, NULL, "leave the mouse to the terminal"},
+        {"lessons", 0, QS_OPT_STRING, &x->lessons, "DIR", "more lessons (*.txt) besides the built-in ones"},
         {"keys", 0, QS_OPT_STRING, &x->keys, "KEYS", "type these keys first: \"j j m Enter\""},
         {"screen", 0, QS_OPT_STRING, &x->screen, "WxH",
          "print the screen of that size after --keys, and leave"},
@@ -83,6 +84,7 @@ static bool explore(const explore_args *x, qs_err *e) {
     ui.color = color_mode(x->common.color);
     ui.mouse = !x->no_mouse;
     ui.keys = x->keys;
+    ui.lessons = x->lessons;
     if (x->screen && !parse_screen(x->screen, &ui, e)) return false;
     qs_session *s = qs_cli_session(&opt, x->pos[0], x->pos[1], &x->common, e);
     if (!s) return false;
