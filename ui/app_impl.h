@@ -24,7 +24,7 @@ typedef struct qs_view {
 } qs_view;
 
 extern const qs_view qs_view_tree, qs_view_text, qs_view_plan, qs_view_prompt, qs_view_map, qs_view_rule,
-    qs_view_init, qs_view_fix, qs_view_save, qs_view_filter, qs_view_confirm, qs_view_lesson;
+    qs_view_init, qs_view_fix, qs_view_save, qs_view_filter, qs_view_confirm, qs_view_lesson, qs_view_see;
 
 /* Where things are on the screen. */
 typedef struct qs_layout {
@@ -191,6 +191,7 @@ struct qs_app {
     qs_save_state save;
     qs_filter_state filter;
     qs_confirm_state confirm;
+    struct qs_see_state *see;       /* while view_see.c is open */
     struct qs_lesson_state *lesson; /* NULL until the first lesson; view_lesson.c */
 };
 
@@ -270,6 +271,7 @@ void qs_plan_open(qs_app *a);
 void qs_explain_open(qs_app *a);
 void qs_trace_open(qs_app *a);
 void qs_lessons_view_open(qs_app *a);
+void qs_see_view_open(qs_app *a);
 void qs_lesson_state_free(qs_app *a);
 void qs_prompt_open(qs_app *a, const char *label, qs_str text, qs_history *history,
                     void (*accept)(qs_app *a, qs_str text));

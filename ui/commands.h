@@ -11,6 +11,7 @@ typedef enum qs_context {
     QS_CTX_TEXT = 4, /* help, messages */
     QS_CTX_DIALOG = 8,
     QS_CTX_LESSON = 16,
+    QS_CTX_SEE = 32,
 } qs_context;
 
 typedef enum qs_command {

@@ -185,6 +185,7 @@ static bool tree_command(qs_app *a, qs_command c) {
     case QS_CMD_VERDICT: qs_message_open(a); break;
     case QS_CMD_EXPLAIN: qs_explain_open(a); break;
     case QS_CMD_TRACE: qs_trace_open(a); break;
+    case QS_CMD_SEE: qs_see_view_open(a); break;
     case QS_CMD_LESSONS: qs_lessons_view_open(a); break;
     case QS_CMD_SAVE_PLAN: qs_save_plan_open(a); break;
     case QS_CMD_LOAD_PLAN: qs_load_plan_open(a); break;

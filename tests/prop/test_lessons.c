@@ -145,10 +145,34 @@ static void rows_lead_to_the_tree(void **state) {
     qs_app_free(app);
 }
 
+/* Every slider to both of its ends, at sizes that are too small too. */
+static void sliders_answer(void **state) {
+    (void)state;
+    qs_app_options opt = {.ascii = true};
+    qs_app *app = qs_app_new(session, &opt);
+    press(app, "resize:80x24 / \"model.0.conv.module.weight_fake_quant.scale\" Enter W");
+    expect(app, 80, 24, true, "8: 255 steps, -128 .. 127", "rounding");
+    expect(app, 80, 24, true, "a ConvBn sees it scaled", "rounding");
+    press(app, "h h h h");
+    expect(app, 80, 24, true, "4: 15 steps, -8 .. 7", "rounding");
+    press(app, "h h h h h j l");
+    expect(app, 80, 24, true, "affine: from min to max", "rounding");
+    expect(app, 80, 24, true, "2: 3 steps", "rounding");
+    press(app, "j l j h h");
+    expect(app, 80, 24, true, "90 % of what", "rounding");
+    expect(app, 80, 24, true, "16, one for each channel", "rounding");
+    press(app, "resize:44x12 h h h resize:200x60 l wheel:up click:5,8 resize:80x24");
+    expect(app, 80, 24, true, "signal to noise", "rounding");
+    press(app, "q W q Home W");
+    expect(app, 80, 24, true, "choose a weight", "tree");
+    qs_app_free(app);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_lesson_can_be_walked),
         cmocka_unit_test(rows_lead_to_the_tree),
+        cmocka_unit_test(sliders_answer),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,0 +1,261 @@
+#include "ui/app_impl.h"
+
+#include "teach/see.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* What rounding does to one weight: sliders for bits, scheme, scales and clipping, everything recomputed at
+ * once. */
+
+enum { SLIDERS = 4, KEEP_STEP = 5, LABEL = 11, BINS_MAX = 240 };
+
+struct qs_see_state {
+    qs_see *see;
+    char key[QS_LINE_MAX];
+    qs_see_settings set;
+    qs_see_result one[2]; /* with one scale, and with one for each channel */
+    bool failed;
+    bool below_bn;    /* a ConvBn: its quantizer sees the weight scaled */
+    int slider, keep; /* keep: percent */
+    uint64_t before[BINS_MAX], after[BINS_MAX];
+    size_t bins;
+};
+
+static void recompute(qs_app *a) {
+    struct qs_see_state *v = a->see;
+    qs_err e = QS_ERR_INIT;
+    float lo, hi;
+    v->set.keep = v->keep / 100.0;
+    v->bins = a->w > LABEL + 12 ? (size_t)(a->w - LABEL - 3) : 8;
+    if (v->bins > BINS_MAX) v->bins = BINS_MAX;
+    qs_see_range(v->see, &lo, &hi);
+    bool ok = true;
+    for (int i = 0; i < 2 && ok; i++) {
+        qs_see_settings set = v->set;
+        set.per_channel = i == 1;
+        ok = qs_see_compute(v->see, &set, &v->one[i], &e);
+    }
+    ok = ok && qs_see_histogram(v->see, NULL, lo, hi, v->before, v->bins, &e) &&
+         qs_see_histogram(v->see, &v->set, lo, hi, v->after, v->bins, &e);
+    v->failed = !ok;
+    if (!ok) qs_app_fail(a, &e);
+}
+
+/* The weight that the selected row is, or that its quantizer quantizes. */
+static const qs_row *weight_row(const qs_app *a) {
+    uint32_t i = qs_tree_selected_row(&a->tree);
+    if (i == QS_NO_INDEX) return NULL;
+    const qs_row *row = qs_compare_row(a->tree.c, i);
+    if (!row->role_is_weight || !row->block_len) return row;
+    char key[QS_LINE_MAX];
+    qs_str owner = qs_str_parent(qs_str_sub(row->key, 0, row->block_len));
+    int n = snprintf(key, sizeof key, "%.*s%sweight", QS_FMT(owner), owner.n ? "." : "");
+    i = n > 0 && (size_t)n < sizeof key ? qs_compare_find(a->tree.c, (qs_str){key, (size_t)n}) : QS_NO_INDEX;
+    return i == QS_NO_INDEX ? row : qs_compare_row(a->tree.c, i);
+}
+
+static const qs_tensor *value_of(const qs_app *a, const qs_row *row, const qs_checkpoint **from) {
+    const qs_resolution *r = qs_session_resolution(a->s);
+    const qs_tensor *t = NULL;
+    if (row->r != QS_NO_INDEX) t = qs_resolved_tensor(r, qs_resolution_entry(r, row->r), from);
+    if (t || row->b == QS_NO_INDEX) return t;
+    *from = qs_session_b(a->s);
+    return qs_entry_tensor(*from, qs_checkpoint_entry(*from, row->b));
+}
+
+static void see_close(qs_app *a) {
+    if (!a->see) return;
+    qs_see_free(a->see->see);
+    free(a->see);
+    a->see = NULL;
+}
+
+void qs_see_view_open(qs_app *a) {
+    const qs_row *row = weight_row(a);
+    const qs_checkpoint *from = NULL;
+    const qs_tensor *t = row ? value_of(a, row, &from) : NULL;
+    qs_err e = QS_ERR_INIT;
+    if (!t) return qs_app_say(a, "choose a weight that a file has: this shows what rounding does to it");
+    if (!(a->see = calloc(1, sizeof *a->see))) return qs_app_complain(a, "out of memory");
+    if (!qs_see_open(from, t, &a->see->see, &e)) {
+        see_close(a);
+        return qs_app_fail(a, &e);
+    }
+    a->see->set = QS_SEE_DEFAULT;
+    a->see->keep = 100;
+    snprintf(a->see->key, sizeof a->see->key, "%.*s", QS_FMT(row->key));
+    char var[QS_LINE_MAX];
+    int n = snprintf(var, sizeof var, "%.*s.bn.running_var", QS_FMT(qs_str_parent(row->key)));
+    a->see->below_bn = n > 0 && (size_t)n < sizeof var &&
+                       qs_compare_find(a->tree.c, (qs_str){var, (size_t)n}) != QS_NO_INDEX;
+    qs_app_open(a, &qs_view_see);
+}
+
+/* ---- drawing ---- */
+
+static void draw_bars(qs_pane p, int y, const char *label, const uint64_t *bins, size_t n) {
+    qs_buf text = {0};
+    qs_histogram_text(bins, n, n, &text);
+    qs_drawz(p, 0, y, QS_PEN(DIM), label);
+    qs_draw(p, LABEL, y, QS_PEN(HIST), qs_buf_str(&text));
+    qs_buf_free(&text);
+}
+
+/* A mark in every column a grid point falls into; where all of them are marked the grid is finer than the
+ * screen. */
+static void draw_grid_points(const struct qs_see_state *v, qs_pane p, int y) {
+    const qs_see_result *r = &v->one[0];
+    float lo, hi;
+    qs_see_range(v->see, &lo, &hi);
+    double width = (double)hi - lo;
+    qs_drawz(p, 0, y, QS_PEN(DIM), "grid");
+    for (int64_t q = r->quant_min; q <= r->quant_max && width > 0; q++) {
+        double x = (double)(q - r->zero_point) * r->scale;
+        if (x < lo || x > hi) continue;
+        int at = (int)((x - lo) / width * (double)v->bins);
+        if (at >= (int)v->bins) at = (int)v->bins - 1;
+        qs_drawz(p, LABEL + at, y, QS_PEN(LINE), "│");
+    }
+}
+
+static void draw_sliders(const struct qs_see_state *v, qs_pane p, int y) {
+    const char *label[SLIDERS] = {"bits", "grid", "scales", "range"};
+    char text[SLIDERS][96];
+    int steps = (1 << v->set.bits) - 1;
+    snprintf(text[0], 96, "%d: %d steps, %lld .. %lld", v->set.bits, steps, (long long)v->one[0].quant_min,
+             (long long)v->one[0].quant_max);
+    snprintf(text[1], 96, "%s", v->set.affine ? "affine: from min to max" : "symmetric: as far down as up");
+    snprintf(text[2], 96,
+             v->set.per_channel ? "%u, one for each channel" : "one for the whole weight (%u channels)",
+             qs_see_channels(v->see));
+    snprintf(text[3], 96, "%d %% of what was observed; beyond it values are clipped", v->keep);
+    for (int i = 0; i < SLIDERS; i++) {
+        qs_drawz(p, 0, y + i, QS_PEN(KEY), label[i]);
+        qs_drawz(p, LABEL, y + i, QS_PEN(NORMAL), text[i]);
+        if (i == v->slider) qs_pane_select(p, y + i);
+    }
+}
+
+static void draw_formula(const struct qs_see_state *v, qs_pane p, int y) {
+    const qs_see_result *r = &v->one[0];
+    int steps = (1 << v->set.bits) - 1;
+    if (v->set.affine)
+        qs_drawf(p, 0, y, QS_PEN(NORMAL), "scale = (max - min) / %d = (%.5g - %.5g) / %d = %.6g", steps,
+                 r->max, r->min, steps, r->scale);
+    else
+        qs_drawf(p, 0, y, QS_PEN(NORMAL), "scale = max(-min, max) / %g = max(%.5g, %.5g) / %g = %.6g",
+                 steps / 2.0, -r->min, r->max, steps / 2.0, r->scale);
+    if (v->set.affine)
+        qs_drawf(p, 0, y + 1, QS_PEN(NORMAL), "zero_point = %lld - round(min / scale) = %d",
+                 (long long)r->quant_min, r->zero_point);
+    else
+        qs_drawf(p, 0, y + 1, QS_PEN(NORMAL), "zero_point = %d", r->zero_point);
+}
+
+static void decibels(double db, char *out, size_t cap) {
+    snprintf(out, cap, isinf(db) ? "exact" : "%.1f dB", db);
+}
+
+static void draw_table(const struct qs_see_state *v, qs_pane p, int y) {
+    static const char *const row[] = {"",        "signal to noise", "largest error",
+                                      "clipped", "scale",           "worst channel"};
+    for (int i = 0; i < 6; i++) qs_drawz(p, 0, y + i, QS_PEN(DIM), row[i]);
+    for (int c = 0; c < 2; c++) {
+        const qs_see_result *r = &v->one[c];
+        int x = 18 + 26 * c;
+        char db[24];
+        qs_pen pen = v->set.per_channel == (c == 1) ? QS_PEN(STRONG) : QS_PEN(NORMAL);
+        qs_drawz(p, x, y, pen, c ? "per channel" : "per tensor");
+        decibels(r->quality.sqnr_db, db, sizeof db);
+        qs_drawz(p, x, y + 1, pen, db);
+        qs_drawf(p, x, y + 2, pen, "%.3g", (double)r->quality.max_abs_error);
+        qs_drawf(p, x, y + 3, pen, "%.2f %%", r->quality.clipped * 100);
+        if (c)
+            qs_drawf(p, x, y + 4, pen, "%.3g .. %.3g", (double)r->scale_least, (double)r->scale);
+        else
+            qs_drawf(p, x, y + 4, pen, "%.6g", (double)r->scale);
+        decibels(r->worst.sqnr_db, db, sizeof db);
+        if (c) qs_drawf(p, x, y + 5, pen, "%u, %s", r->worst_channel, db);
+    }
+}
+
+static void see_draw(const qs_app *a, qs_grid *g) {
+    static const char *const hints[] = {"j k", "choose", "h l", "change", "q", "back", NULL};
+    const struct qs_see_state *v = a->see;
+    qs_pane p = qs_pane_of(g), in = qs_pane_sub(p, 1, 1, p.w - 2, p.h - 2);
+    char text[120];
+    float lo, hi;
+    g->cursor_x = g->cursor_y = -1;
+    qs_draw_fill(p, 0, 0, p.w, p.h, QS_PEN(NORMAL));
+    qs_draw_fill(p, 0, 0, p.w, 1, QS_PEN(HEAD));
+    if (qs_see_count(v->see) < qs_see_total(v->see))
+        snprintf(text, sizeof text, "  a sample: %zu of %llu values", qs_see_count(v->see),
+                 (unsigned long long)qs_see_total(v->see));
+    else
+        snprintf(text, sizeof text, "  %zu values", qs_see_count(v->see));
+    int end = qs_draw_right(p, p.w - 1, 0, QS_PEN(HEAD), qs_str_of(text));
+    qs_draw_fit(p, 1, 0, end - 1, QS_PEN(TITLE), qs_str_of(v->key), true);
+    qs_dialog_hints(qs_pane_sub(p, 1, 0, p.w - 2, p.h), p.h - 1, hints);
+    if (v->failed) return;
+    draw_bars(in, 1, "weight", v->before, v->bins);
+    draw_grid_points(v, in, 2);
+    draw_bars(in, 3, "rounded", v->after, v->bins);
+    qs_see_range(v->see, &lo, &hi);
+    qs_drawf(in, LABEL, 4, QS_PEN(DIM), "%.4g", (double)lo);
+    snprintf(text, sizeof text, "%.4g", (double)hi);
+    qs_draw_right(in, LABEL + (int)v->bins, 4, QS_PEN(DIM), qs_str_of(text));
+    draw_sliders(v, in, 6);
+    draw_formula(v, in, 11);
+    draw_table(v, in, 14);
+    if (v->below_bn)
+        qs_drawz(in, 0, 21, QS_PEN(DIM),
+                 "the weight as stored; the quantizer of a ConvBn sees it scaled by the BatchNorm");
+}
+
+/* ---- events ---- */
+
+static void change(qs_app *a, int by) {
+    struct qs_see_state *v = a->see;
+    switch (v->slider) {
+    case 0:
+        if (v->set.bits + by >= QS_SEE_BITS_MIN && v->set.bits + by <= QS_SEE_BITS_MAX) v->set.bits += by;
+        break;
+    case 1: v->set.affine = !v->set.affine; break;
+    case 2: v->set.per_channel = !v->set.per_channel; break;
+    default:
+        v->keep += by * KEEP_STEP;
+        v->keep = v->keep < KEEP_STEP ? KEEP_STEP : v->keep > 100 ? 100 : v->keep;
+    }
+    recompute(a);
+}
+
+static bool see_command(qs_app *a, qs_command c) {
+    struct qs_see_state *v = a->see;
+    switch (c) {
+    case QS_CMD_UP: v->slider = (v->slider + SLIDERS - 1) % SLIDERS; return true;
+    case QS_CMD_DOWN: v->slider = (v->slider + 1) % SLIDERS; return true;
+    case QS_CMD_LESS: change(a, -1); return true;
+    case QS_CMD_MORE: change(a, 1); return true;
+    default: return false;
+    }
+}
+
+static bool see_event(qs_app *a, const qs_event *ev) {
+    if (ev->kind != QS_EVENT_MOUSE) return false;
+    if (ev->mouse == QS_MOUSE_WHEEL_UP || ev->mouse == QS_MOUSE_WHEEL_DOWN)
+        change(a, ev->mouse == QS_MOUSE_WHEEL_UP ? 1 : -1);
+    else if (ev->y >= 7 && ev->y < 7 + SLIDERS)
+        a->see->slider = ev->y - 7;
+    return true;
+}
+
+const qs_view qs_view_see = {
+    .name = "see",
+    .context = QS_CTX_SEE,
+    .draw = see_draw,
+    .layout = recompute,
+    .event = see_event,
+    .command = see_command,
+    .close = see_close,
+};
