@@ -17,7 +17,8 @@ typedef struct qs_app_options {
     bool ascii;
     bool read_only; /* nothing is written: neither a checkpoint nor a plan */
     const char *out_path;
-    const char *lessons; /* a folder with lessons besides the built-in ones, or NULL */
+    bool keep_progress;       /* of lessons: read and written */
+    const char *lessons;      /* a folder with lessons besides the built-in ones, or NULL */
     qs_app_progress progress; /* NULL: long work cannot be watched or cancelled */
     void *progress_ctx;
 } qs_app_options;

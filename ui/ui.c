@@ -104,6 +104,7 @@ bool qs_ui_run(qs_session *s, const qs_ui_options *opt, qs_err *e) {
                           .read_only = opt->read_only,
                           .out_path = opt->out_path,
                           .lessons = opt->lessons,
+                          .keep_progress = !opt->dump && !opt->read_only,
                           .progress = on_progress,
                           .progress_ctx = &l};
     qs_term_options term = {.color = opt->color, .mouse = opt->mouse};

@@ -150,7 +150,7 @@ static bool make_state(qs_app *a, qs_err *e) {
     struct qs_lesson_state *l = calloc(1, sizeof *l);
     if (!l) return qs_nomem(e);
     a->lesson = l;
-    if (!qs_lesson_log_path(l->log_path, sizeof l->log_path)) l->log_path[0] = 0;
+    if (!a->opt.keep_progress || !qs_lesson_log_path(l->log_path, sizeof l->log_path)) l->log_path[0] = 0;
     return qs_lessons_open(a->opt.lessons, &l->all, e) && qs_lesson_log_open(l->log_path, &l->log, e);
 }
 

@@ -116,8 +116,6 @@ static void every_lesson_can_be_walked(void **state) {
     } screens[] = {{80, 24, false}, {80, 24, true}, {120, 40, false}, {60, 16, true}};
     qs_lessons *all = NULL;
     qs_err e = QS_ERR_INIT;
-    unsetenv("XDG_STATE_HOME");
-    unsetenv("HOME"); /* nothing is kept */
     assert_true(qs_lessons_open(NULL, &all, &e));
     for (size_t i = 0; i < sizeof screens / sizeof *screens; i++)
         walk(all, screens[i].w, screens[i].h, screens[i].ascii);
