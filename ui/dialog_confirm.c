@@ -86,7 +86,7 @@ static void forget_lost(qs_app *a) {
 
 void qs_offer_lost_plan(qs_app *a) {
     char path[QS_RESCUE_PATH_MAX];
-    if (a->opt.read_only || !qs_session_rescued(a->s, path)) return;
+    if (!a->opt.offer_lost || !qs_session_rescued(a->s, path)) return;
     qs_confirm_state *c = &a->confirm;
     *c = (qs_confirm_state){.choices = 3};
     snprintf(c->title, sizeof c->title, "a lost session");

@@ -23,11 +23,16 @@ const char *qs_paint_name(qs_paint paint) {
     return rows[paint].name;
 }
 
+/* Bold black is grey on terminals that brighten what is bold. */
+static qs_style chip(int16_t fg, int16_t bg, uint8_t attrs) {
+    return (qs_style){fg, bg, (uint8_t)(fg == 0 ? attrs & ~QS_ATTR_BOLD : attrs)};
+}
+
 static qs_style plain(qs_palette palette, const struct paint_row *r) {
     switch (palette) {
     case QS_PALETTE_256: return (qs_style){r->fg256, r->bg256, r->attrs};
-    case QS_PALETTE_16: return (qs_style){r->fg16, r->bg16, r->attrs};
-    case QS_PALETTE_8: return (qs_style){r->fg8, r->bg8, r->attrs};
+    case QS_PALETTE_16: return chip(r->fg16, r->bg16, r->attrs);
+    case QS_PALETTE_8: return chip(r->fg8, r->bg8, r->attrs);
     case QS_PALETTE_MONO:
     case QS_PALETTE_COUNT: break;
     }
@@ -37,9 +42,10 @@ static qs_style plain(qs_palette palette, const struct paint_row *r) {
 qs_style qs_theme_style(qs_palette palette, qs_paint paint, bool selected) {
     const struct paint_row *r = &rows[paint];
     qs_style s = plain(palette, r);
-    if (!selected || s.bg >= 0) return s;
+    if (!selected) return s;
     /* Few colours: a reversed bar of one colour reads better than a patchwork of reversed ones. */
     if (palette != QS_PALETTE_256)
         return (qs_style){-1, -1, (uint8_t)(QS_ATTR_REVERSE | (s.attrs & QS_ATTR_BOLD))};
+    if (s.bg >= 0) return s;
     return (qs_style){r->selected256, SELECTED_BG, s.attrs};
 }

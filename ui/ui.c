@@ -102,6 +102,7 @@ bool qs_ui_run(qs_session *s, const qs_ui_options *opt, qs_err *e) {
     bool utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0, ok = false;
     qs_app_options app = {.ascii = opt->ascii || !utf8,
                           .read_only = opt->read_only,
+                          .offer_lost = !opt->keys && !opt->dump && !opt->read_only,
                           .out_path = opt->out_path,
                           .lessons = opt->lessons,
                           .keep_progress = !opt->dump && !opt->read_only,

@@ -25,9 +25,20 @@ int qs_draw_verdict(const qs_app *a, qs_pane p) {
     return qs_draw_right(p, x - 1, 0, QS_PEN(NORMAL), QS_STR("would load:"));
 }
 
+/* The widest that names may be so that together they fit: short ones leave their room to the long ones. */
+static int fair_width(const int *want, int n, int room) {
+    int widest = room;
+    for (int sum = room + 1; sum > room && widest > 0; widest--) {
+        sum = 0;
+        for (int i = 0; i < n; i++) sum += want[i] < widest ? want[i] : widest;
+        if (sum <= room) break;
+    }
+    return widest;
+}
+
 static void draw_title(const qs_app *a, qs_pane p) {
     char name[3][300];
-    int n = 0;
+    int n = 0, want[3];
     document_name("A", qs_session_a(a->s), name[n++], sizeof *name);
     if (qs_session_b(a->s) && (p.w >= 100 || qs_session_target_is_b(a->s)))
         document_name("B", qs_session_b(a->s), name[n++], sizeof *name);
@@ -35,11 +46,14 @@ static void draw_title(const qs_app *a, qs_pane p) {
     if (m && !qs_session_target_is_b(a->s))
         snprintf(name[n++], sizeof *name, "M %s", base_name(qs_manifest_name(m)));
     int end = qs_draw_verdict(a, p), x = qs_drawz(p, 1, 0, QS_PEN(TITLE), "qatscope") + 2;
-    for (int i = 0; i < n; i++) {
-        int room = (end - 1 - x) / (n - i) - 1, want = qs_text_width(p.g, qs_str_of(name[i]));
-        if (room < 4) return;
-        qs_draw_fit(p, x, 0, want < room ? want : room, QS_PEN(NORMAL), qs_str_of(name[i]), false);
-        x += (want < room ? want : room) + 3;
+    for (int i = 0; i < n; i++) want[i] = qs_text_width(p.g, qs_str_of(name[i]));
+    int widest = fair_width(want, n, end - 2 - x - 3 * (n - 1));
+    for (int i = 0; i < n && widest > 4; i++) {
+        /* Names that go together differ at their ends. */
+        int w = want[i] < widest ? want[i] : widest;
+        qs_drawf(p, x, 0, QS_PEN(KEY), "%c", name[i][0]);
+        qs_draw_fit(p, x + 2, 0, w - 2, QS_PEN(NORMAL), qs_str_of(name[i] + 2), true);
+        x += w + 3;
     }
 }
 
@@ -269,10 +283,10 @@ static void draw_hints(const qs_app *a, qs_grid *g) {
     static const struct {
         qs_command command;
         const char *text;
-    } hints[] = {{QS_CMD_HELP, "help"},     {QS_CMD_SEARCH, "search"}, {QS_CMD_FILTER, "filter"},
-                 {QS_CMD_MARK, "mark"},     {QS_CMD_MAP, "map"},       {QS_CMD_INIT, "init"},
-                 {QS_CMD_COPY, "copy B→A"}, {QS_CMD_DROP, "drop"},     {QS_CMD_UNDO, "undo"},
-                 {QS_CMD_PLAN, "plan"},     {QS_CMD_WRITE, "save"},    {QS_CMD_QUIT, "quit"}};
+    } hints[] = {{QS_CMD_HELP, "help"}, {QS_CMD_SEARCH, "search"}, {QS_CMD_FILTER, "filter"},
+                 {QS_CMD_MARK, "mark"}, {QS_CMD_MAP, "map"},       {QS_CMD_INIT, "init"},
+                 {QS_CMD_COPY, "copy"}, {QS_CMD_DROP, "drop"},     {QS_CMD_UNDO, "undo"},
+                 {QS_CMD_PLAN, "plan"}, {QS_CMD_WRITE, "save"},    {QS_CMD_QUIT, "quit"}};
     /* On a narrow screen those a person finds without being told go first. */
     static const uint16_t narrow =
         1u << 0 | 1u << 1 | 1u << 4 | 1u << 5 | 1u << 7 | 1u << 8 | 1u << 9 | 1u << 10 | 1u << 11;
@@ -281,6 +295,7 @@ static void draw_hints(const qs_app *a, qs_grid *g) {
     for (size_t i = 0; i < sizeof hints / sizeof *hints; i++) {
         char key[16];
         if (p.w < 100 && !(narrow >> i & 1)) continue;
+        if (p.w < 110 && hints[i].command == QS_CMD_MARK) continue;
         if (hints[i].command == QS_CMD_COPY && !qs_session_b(a->s)) continue;
         qs_command_key(hints[i].command, key, sizeof key);
         if (x + (int)strlen(key) + 1 + qs_text_width(g, qs_str_of(hints[i].text)) >= p.w) break;
