@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { WEIGHT_MAX = 1 << 23, BLOCK = 4096 };
+enum { WEIGHT_MAX = 1 << 23, VALUES_MAX = 1 << 20, BLOCK = 4096 };
 
 /* ---- values ---- */
 
@@ -35,18 +35,38 @@ typedef struct preview {
     qs_fill scale, zero_point; /* as made, for the quality */
 } preview;
 
+/* What A holds under the key already, as if it had been made. Values that cannot be read are just not shown.
+ */
+static bool there(preview *p, uint32_t entry, qs_fill *out) {
+    const qs_resolution *r = qs_session_resolution(p->s);
+    const qs_resolved *x = qs_resolution_entry(r, entry);
+    const qs_checkpoint *from = NULL;
+    const qs_tensor *t = qs_resolved_tensor(r, x, &from);
+    qs_err e = QS_ERR_INIT;
+    if (x->mark == QS_MARK_INIT) return qs_resolved_fill(r, x, p->cache, p->arena, out, &e);
+    if (!t || t->bad || t->kind != QS_TENSOR_DENSE) return false;
+    size_t n = (size_t)qs_shape_numel(t->shape), size = qs_dtype_get(t->dtype)->size;
+    if (n > VALUES_MAX) return false;
+    void *data = qs_arena_array(p->arena, n, size);
+    *out = (qs_fill){.dtype = t->dtype, .shape = t->shape, .data = data, .bytes = n * size};
+    return data && qs_tensor_read(from, t, 0, n, data, &e);
+}
+
 static bool one_value(preview *p, const qs_expected *x, qs_str leaf, qs_init_preview *out, qs_err *e) {
     qs_preview_value *v = &out->value[out->values];
-    *v = (qs_preview_value){.leaf = leaf, .dtype = x->dtype};
-    v->there = qs_resolution_find(qs_session_resolution(p->s), x->key) != QS_NO_INDEX;
-    if (v->there) return out->values++, true;
-    out->missing++;
-    qs_fill fill;
-    if (!qs_init_value(&p->ctx, x, p->source, p->cache, p->arena, &fill, e)) return false;
+    uint32_t entry = qs_resolution_find(qs_session_resolution(p->s), x->key);
+    qs_fill fill = {0};
+    *v = (qs_preview_value){.leaf = leaf, .dtype = x->dtype, .there = entry != QS_NO_INDEX};
+    out->values++;
+    if (v->there) {
+        if (!there(p, entry, &fill)) return true;
+    } else {
+        out->missing++;
+        if (!qs_init_value(&p->ctx, x, p->source, p->cache, p->arena, &fill, e)) return false;
+    }
     read_fill(&fill, v);
     if (qs_str_is(leaf, "scale")) p->scale = fill;
     if (qs_str_is(leaf, "zero_point")) p->zero_point = fill;
-    out->values++;
     return true;
 }
 
@@ -117,7 +137,7 @@ static double per_channel(const qs_weight *w, const qs_qconfig *cfg, qs_arena *a
     return ok ? q.sqnr_db : NAN;
 }
 
-/* What the made scale and zero point cost. Without both of the right length there is nothing to say. */
+/* What the scale and zero point cost. Without both of the right length there is nothing to say. */
 static void quality(preview *p, const qs_weight *w, qs_init_preview *out) {
     qs_err e = QS_ERR_INIT;
     const qs_qconfig *cfg = &out->config.cfg;
@@ -133,6 +153,10 @@ static void quality(preview *p, const qs_weight *w, qs_init_preview *out) {
         qp[i] = (qs_qparam){(float)s, (int32_t)z, (float)z};
     }
     out->has_quality = qp && qs_quality_measure(w, cfg, qp, n, &out->quality, NULL, &e);
+    if (n == 1 && qp) {
+        out->grid_lo = ((double)cfg->quant_min - qp->zero_point) * qp->scale;
+        out->grid_hi = ((double)cfg->quant_max - qp->zero_point) * qp->scale;
+    }
     if (out->has_quality) out->per_channel_db = per_channel(w, cfg, p->arena);
 }
 
@@ -155,7 +179,7 @@ static void weight(preview *p, qs_str block, qs_init_preview *out) {
 
 bool qs_session_preview_init(const qs_session *s, qs_str block, qs_init_source source, qs_arena *arena,
                              qs_init_preview *out, qs_err *e) {
-    *out = (qs_init_preview){.bn_eps = NAN, .per_channel_db = NAN};
+    *out = (qs_init_preview){.per_channel_db = NAN, .grid_lo = NAN, .grid_hi = NAN};
     const qs_resolution *r = qs_session_resolution(s);
     if (!r || !qs_session_target(s)) return qs_fail(e, QS_E_USAGE, "there is no model to initialise for");
     preview p = {.s = s, .source = source, .arena = arena, .cache = qs_init_cache_new()};

@@ -14,7 +14,7 @@ typedef struct qs_preview_value {
     size_t first_n; /* at most QS_PREVIEW_FIRST */
     double first[QS_PREVIEW_FIRST];
     double min, max;    /* over all n */
-    bool there;         /* A has it already: not made */
+    bool there;         /* A has it already: these are its values, nothing is made */
     const char *origin; /* "fresh", "observed from ..."; borrowed from the arena */
 } qs_preview_value;
 
@@ -27,9 +27,9 @@ typedef struct qs_init_preview {
     /* weight quantizers whose weight is in the result and not too large */
     qs_str weight;  /* its key; n == 0: none of the following */
     bool batchnorm; /* scaled by gamma / sqrt(var + eps) */
-    double bn_eps;  /* NaN if the source does not say */
     uint64_t hist[QS_HIST_BINS];
     double lo, hi;
+    double grid_lo, grid_hi; /* ends of the grid of a per-tensor quantizer, NaN if unknown */
     bool has_quality;
     qs_quality quality;
     double per_channel_db; /* SQNR if every channel had its own scale; NaN if it has, or it is unknown */

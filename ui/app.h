@@ -15,7 +15,7 @@ typedef bool (*qs_app_progress)(void *ctx, const qs_app *app, bool quiet);
 
 typedef struct qs_app_options {
     bool ascii;
-    bool read_only; /* nothing is written: neither a checkpoint nor a plan */
+    bool read_only;  /* nothing is written: neither a checkpoint nor a plan */
     bool offer_lost; /* ask about the plan of a lost session, if there is one */
     const char *out_path;
     bool keep_progress;       /* of lessons: read and written */

@@ -3,6 +3,7 @@
 #ifndef QS_UI_APP_IMPL_H
 #define QS_UI_APP_IMPL_H
 
+#include "session_preview.h"
 #include "ui/app.h"
 #include "ui/commands.h"
 #include "ui/prompt.h"
@@ -256,6 +257,9 @@ void qs_key_cell(const qs_app *a, const qs_row *row, int column, char *out, size
 bool qs_list_command(qs_list *l, qs_command c);
 void qs_save_plan_open(qs_app *a);
 void qs_load_plan_open(qs_app *a);
+
+/* What is known of a quantizer: its configuration, its values, and what they cost on the weight. */
+void qs_quantizer_lines(qs_rich *r, const qs_init_preview *v);
 
 /* ---- views ---- */
 void qs_details_build(qs_app *a); /* fills a->details for the selection */

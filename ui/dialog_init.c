@@ -2,11 +2,9 @@
 
 #include "session_preview.h"
 
-#include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 
-enum { BLOCKS_MAX = 4096, HIST_COLUMNS = 32 };
+enum { BLOCKS_MAX = 4096 };
 
 static const struct {
     qs_init_source source;
@@ -120,65 +118,6 @@ static bool find_blocks(qs_app *a) {
 
 /* ---- preview ---- */
 
-static void config_line(qs_rich *r, const qs_init_preview *v) {
-    const qs_qconfig *c = &v->config.cfg;
-    qs_rich_line(r);
-    qs_rich_addf(r, QS_PEN(KEY), "config   ");
-    if (!v->has_config) return qs_rich_addf(r, QS_PEN(DIM), "unknown");
-    qs_rich_addf(r, QS_PEN(NORMAL), "%s %s, %" PRId64 "..%" PRId64 ", %s", qs_dtype_get(c->dtype)->name,
-                 qs_qscheme_name(c->scheme), c->quant_min, c->quant_max,
-                 c->fused ? "fused" : "plain FakeQuantize");
-    qs_rich_addf(r, QS_PEN(DIM), "   from %s", v->config.from ? v->config.from : "the keys");
-    if (!v->config.ambiguous) return;
-    qs_rich_line(r);
-    qs_rich_addf(r, QS_PEN(MISSING), "         %s", v->config.question);
-}
-
-static void value_text(qs_rich *r, const qs_preview_value *v) {
-    qs_rich_addf(r, QS_PEN(KEY), "%.*s ", QS_FMT(qs_str_leaf(v->leaf)));
-    if (v->there) return qs_rich_addf(r, QS_PEN(DIM), "is there   ");
-    if (v->n == 0) return qs_rich_addf(r, QS_PEN(STRONG), "empty   ");
-    if (v->n == 1) return qs_rich_addf(r, QS_PEN(STRONG), "%.9g   ", v->first[0]);
-    qs_rich_addf(r, QS_PEN(STRONG), "%.6g … %.6g (%" PRIu64 ")   ", v->min, v->max, v->n);
-}
-
-static void values_lines(qs_rich *r, const qs_init_preview *v) {
-    for (size_t i = 0; i < v->values; i++) {
-        if (i % 3 == 0) {
-            qs_rich_line(r);
-            qs_rich_addf(r, QS_PEN(NORMAL), "  ");
-        }
-        value_text(r, &v->value[i]);
-    }
-    for (size_t i = 0; i < v->values; i++) {
-        if (v->value[i].there || !v->value[i].origin || !qs_str_is(v->value[i].leaf, "scale")) continue;
-        qs_rich_line(r);
-        qs_rich_addf(r, QS_PEN(DIM), "  the scale is %s", v->value[i].origin);
-    }
-}
-
-static void weight_lines(qs_rich *r, const qs_init_preview *v) {
-    if (v->weight.n == 0) return;
-    qs_rich_line(r);
-    qs_rich_addf(r, QS_PEN(KEY), "weight   ");
-    qs_rich_addf(r, QS_PEN(NORMAL), "%.*s%s", QS_FMT(v->weight),
-                 v->batchnorm ? " × BatchNorm γ/√(σ²+eps)" : "");
-    qs_buf bars = {0};
-    qs_histogram_text(v->hist, QS_HIST_BINS, HIST_COLUMNS, &bars);
-    qs_rich_line(r);
-    qs_rich_addf(r, QS_PEN(NORMAL), "  %.5g ", v->lo);
-    qs_rich_add(r, QS_PEN(HIST), qs_buf_str(&bars));
-    qs_rich_addf(r, QS_PEN(NORMAL), " %.5g", v->hi);
-    qs_buf_free(&bars);
-    if (!v->has_quality) return;
-    qs_rich_line(r);
-    qs_rich_addf(r, QS_PEN(NORMAL), "  SQNR ");
-    qs_rich_addf(r, QS_PEN(STRONG), "%.1f dB", v->quality.sqnr_db);
-    qs_rich_addf(r, QS_PEN(NORMAL), "   clipped %.2f %%", v->quality.clipped * 100);
-    if (!isnan(v->per_channel_db))
-        qs_rich_addf(r, QS_PEN(DIM), "   (per channel would give %.1f dB)", v->per_channel_db);
-}
-
 static void preview(qs_app *a) {
     qs_init_state *s = &a->init;
     qs_init_preview v;
@@ -202,9 +141,7 @@ static void preview(qs_app *a) {
         qs_rich_addf(&s->preview, QS_PEN(ERROR), "%s", e.msg);
         return;
     }
-    config_line(&s->preview, &v);
-    values_lines(&s->preview, &v);
-    weight_lines(&s->preview, &v);
+    qs_quantizer_lines(&s->preview, &v);
 }
 
 void qs_init_open(qs_app *a) {

@@ -1,5 +1,7 @@
 #include "ui/app_impl.h"
 
+#include "teach/explain.h"
+
 #include <inttypes.h>
 #include <math.h>
 
@@ -149,6 +151,17 @@ static void plan_line(qs_app *a, const qs_row *row) {
     qs_rich_addf(r, QS_PEN(DIM), "   by action %u: %s", x->action + 1, what);
 }
 
+static const qs_explanation *explanation_of(const qs_row *row) {
+    qs_str block = qs_str_sub(row->key, 0, row->block_len);
+    qs_quant_key k = {.family = row->family,
+                      .role = row->role,
+                      .block = block,
+                      .leaf = qs_str_sub(row->key, block.n ? block.n + 1 : 0, row->key.n),
+                      .owner = qs_str_parent(block),
+                      .is_weight = row->role_is_weight};
+    return qs_explain(row->family == QS_FAMILY_NONE ? NULL : &k, row->key);
+}
+
 /* What torch's simulator noted about the key. */
 static void note_of(const qs_app *a, qs_str key, char *out, size_t cap) {
     const qs_verdict *v = qs_session_verdict(a->s);
@@ -187,8 +200,9 @@ static void advice_line(qs_app *a, const qs_row *row) {
     if (add_suggestion(a, row)) return;
     note_of(a, row->key, note, sizeof note);
     if (row->status == QS_STATUS_MISSING && row->block_len) {
-        qs_rich_addf(r, QS_PEN(NORMAL), "the model expects this %s, A never had it; it can be made",
-                     qs_role_name(row->role));
+        const char *missing = explanation_of(row)->missing;
+        qs_rich_addf(r, QS_PEN(NORMAL), "%s",
+                     missing[0] ? missing : "the model expects it, A never had it; it can be made");
         a->detail_hint = QS_STR("[i] initialise");
     } else if (row->status == QS_STATUS_UNEXPECTED && row->mark != QS_MARK_DROPPED) {
         qs_rich_addf(r, QS_PEN(NORMAL), "no key of the model fits it: map it by hand, or drop it");
@@ -229,6 +243,9 @@ static void key_details(qs_app *a, const qs_row *row, int lines) {
     if (lines > 4 || row->r == QS_NO_INDEX) b_line(a, row);
     if ((int)qs_rich_lines(&a->details) < lines) plan_line(a, row);
     if ((int)qs_rich_lines(&a->details) < lines) advice_line(a, row);
+    if ((int)qs_rich_lines(&a->details) >= lines || explanation_of(row)->what[0] == 0) return;
+    qs_rich_line(&a->details);
+    qs_rich_addf(&a->details, QS_PEN(DIM), "%s", explanation_of(row)->what);
 }
 
 /* ---- modules ---- */
@@ -308,6 +325,7 @@ static void page_values(qs_app *a, const char *side, const qs_checkpoint *from, 
     qs_err e = QS_ERR_INIT;
     if (!t || t->bad || t->kind != QS_TENSOR_DENSE) return;
     uint64_t all = qs_shape_numel(t->shape);
+    if (all < 2) return; /* the line above has it */
     size_t n = all < 16 ? (size_t)all : 16;
     qs_rich *r = &a->details;
     qs_rich_line(r);
@@ -332,6 +350,45 @@ static void page_side(qs_app *a, const char *side, const qs_checkpoint *from, co
     page_stats(a, t);
 }
 
+/* The quantizer the key belongs to, or the one that quantizes this weight. */
+static void page_quantizer(qs_app *a, const qs_row *row) {
+    qs_str block = qs_str_sub(row->key, 0, row->block_len);
+    qs_arena arena = {0};
+    qs_err e = QS_ERR_INIT;
+    qs_init_preview v;
+    char of_weight[QS_LINE_MAX];
+    if (!qs_session_target(a->s)) return;
+    if (block.n == 0 && row->role == QS_ROLE_WEIGHT && row->key.n + 16 < sizeof of_weight) {
+        snprintf(of_weight, sizeof of_weight, "%.*s_fake_quant", QS_FMT(row->key));
+        block = qs_str_of(of_weight);
+    }
+    if (block.n && qs_session_preview_init(a->s, block, QS_INIT_OBSERVED, &arena, &v, &e) && v.values) {
+        qs_rich_line(&a->details);
+        qs_rich_line(&a->details);
+        qs_rich_addf(&a->details, QS_PEN(TITLE), "%.*s", QS_FMT(block));
+        if (v.missing) qs_rich_addf(&a->details, QS_PEN(DIM), "   as it would be made");
+        qs_quantizer_lines(&a->details, &v);
+    }
+    qs_arena_free(&arena);
+}
+
+static void page_explanation(qs_app *a, const qs_row *row) {
+    const qs_explanation *x = explanation_of(row);
+    const struct {
+        const char *head, *text;
+    } parts[] = {{"what it is", x->what},          {"who writes it", x->who},    {"typical", x->typical},
+                 {"if it is missing", x->missing}, {"if it is wrong", x->wrong}, {"goes with", x->coupled}};
+    qs_rich_line(&a->details);
+    qs_rich_line(&a->details);
+    qs_rich_addf(&a->details, QS_PEN(TITLE), "%s", x->title);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (!parts[i].text[0]) continue;
+        qs_rich_line(&a->details);
+        qs_rich_addf(&a->details, QS_PEN(KEY), "%s  ", parts[i].head);
+        qs_rich_addf(&a->details, QS_PEN(NORMAL), "%s", parts[i].text);
+    }
+}
+
 void qs_details_full(qs_app *a) {
     uint32_t i = qs_tree_selected_row(&a->tree);
     if (i == QS_NO_INDEX) return;
@@ -351,12 +408,14 @@ void qs_details_full(qs_app *a) {
     model_line(a, row);
     b_line(a, row);
     page_side(a, "B", b, tb);
+    page_quantizer(a, row);
     qs_rich_line(&a->details);
     plan_line(a, row);
     if (row->status != QS_STATUS_OK) advice_line(a, row);
     qs_rich_line(&a->details);
-    qs_rich_addf(&a->details, QS_PEN(DIM), "%s: %s", qs_status_get(row->status)->name,
-                 qs_status_get(row->status)->help);
+    qs_rich_addf(&a->details, qs_status_pen(row->status), "%s", qs_status_get(row->status)->name);
+    qs_rich_addf(&a->details, QS_PEN(NORMAL), ": %s", qs_status_get(row->status)->help);
+    page_explanation(a, row);
     qs_rich swap = a->text.text;
     a->text.text = a->details;
     a->details = swap;

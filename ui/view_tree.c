@@ -154,6 +154,12 @@ static int draw_rollup(qs_pane p, int end, int y, const qs_tree_node *n) {
         x = qs_draw_right(p, any ? x - 1 : x, y, qs_status_pen((qs_status)s), qs_str_of(text));
         any = true;
     }
+    if (!any && n->count_status[QS_STATUS_DTYPE]) {
+        char text[32];
+        snprintf(text, sizeof text, "%s%u", qs_status_get(QS_STATUS_DTYPE)->glyph,
+                 n->count_status[QS_STATUS_DTYPE]);
+        x = qs_draw_right(p, x, y, QS_PEN(DTYPE), qs_str_of(text)) - 1;
+    }
     if (!any && n->count_status[QS_STATUS_OK])
         x = qs_draw_right(p, x, y, QS_PEN(OK), qs_str_of(qs_status_get(QS_STATUS_OK)->glyph));
     return x;
