@@ -8,6 +8,7 @@ enum {
     WINDOW = 256 << 10, /* bytes of storage held at once */
     BATCH = 64 << 10,   /* elements gathered at once: bounds rows times windows */
     SEEK = 4 << 10,     /* what one more read costs, in bytes swept instead */
+    CHUNK = 4096,       /* elements converted at once when they shrink */
     MAX_ITEM = 16       /* bytes of the widest element */
 };
 
@@ -279,11 +280,12 @@ static bool dequantize_channels(const qs_checkpoint *c, const qs_tensor *t, uint
     return true;
 }
 
-bool qs_tensor_read_floats(const qs_checkpoint *c, const qs_tensor *t, uint64_t first, size_t n, float *out,
-                           qs_err *e) {
-    if (t->dtype == QS_FLOAT32) return qs_tensor_read(c, t, first, n, out, e);
-    if (!readable(t, first, n, e)) return false;
-    enum { CHUNK = 4096 };
+/* ---- as float32 and float64 ----
+ * Where an element is no wider than the number it becomes, the raw bytes are read into the end of the output
+ * and converted from front to back in place: the i-th number never reaches the (i+1)-th element. */
+
+static bool read_wide_floats(const qs_checkpoint *c, const qs_tensor *t, uint64_t first, size_t n, float *out,
+                             qs_err *e) {
     char raw[CHUNK * MAX_ITEM];
     for (size_t done = 0; done < n;) {
         size_t k = n - done < CHUNK ? n - done : CHUNK;
@@ -291,19 +293,32 @@ bool qs_tensor_read_floats(const qs_checkpoint *c, const qs_tensor *t, uint64_t 
         qs_to_floats(t->dtype, raw, k, out + done);
         done += k;
     }
-    if (t->kind != QS_TENSOR_QUANTIZED || n == 0) return true;
+    return true;
+}
+
+bool qs_tensor_read_floats(const qs_checkpoint *c, const qs_tensor *t, uint64_t first, size_t n, float *out,
+                           qs_err *e) {
+    if (t->dtype == QS_FLOAT32) return qs_tensor_read(c, t, first, n, out, e);
+    if (!readable(t, first, n, e)) return false;
+    if (n == 0) return true;
+    size_t size = qs_dtype_get(t->dtype)->size;
+    if (size > sizeof *out) return read_wide_floats(c, t, first, n, out, e);
+    char *raw = (char *)(out + n) - n * size;
+    if (!qs_tensor_read(c, t, first, n, raw, e)) return false;
+    qs_to_floats(t->dtype, raw, n, out);
+    if (t->kind != QS_TENSOR_QUANTIZED) return true;
     if (t->per_channel) return dequantize_channels(c, t, first, n, out, e);
     dequantize(out, n, t->q_scale, (double)t->q_zero_point);
     return true;
 }
 
-static bool read_dequantized(const qs_checkpoint *c, const qs_tensor *t, uint64_t first, size_t n,
-                             double *out, qs_err *e) {
-    float v[1024];
+static bool read_wide_doubles(const qs_checkpoint *c, const qs_tensor *t, uint64_t first, size_t n,
+                              double *out, qs_err *e) {
+    char raw[CHUNK * MAX_ITEM];
     for (size_t done = 0; done < n;) {
-        size_t k = n - done < 1024 ? n - done : 1024;
-        if (!qs_tensor_read_floats(c, t, first + done, k, v, e)) return false;
-        for (size_t i = 0; i < k; i++) out[done + i] = (double)v[i];
+        size_t k = n - done < CHUNK ? n - done : CHUNK;
+        if (!qs_tensor_read(c, t, first + done, k, raw, e)) return false;
+        qs_to_doubles(t->dtype, raw, k, out + done);
         done += k;
     }
     return true;
@@ -312,15 +327,18 @@ static bool read_dequantized(const qs_checkpoint *c, const qs_tensor *t, uint64_
 bool qs_tensor_read_doubles(const qs_checkpoint *c, const qs_tensor *t, uint64_t first, size_t n, double *out,
                             qs_err *e) {
     if (t->dtype == QS_FLOAT64) return qs_tensor_read(c, t, first, n, out, e);
-    if (t->kind == QS_TENSOR_QUANTIZED) return read_dequantized(c, t, first, n, out, e);
     if (!readable(t, first, n, e)) return false;
-    enum { CHUNK = 4096 };
-    char raw[CHUNK * MAX_ITEM];
-    for (size_t done = 0; done < n;) {
-        size_t k = n - done < CHUNK ? n - done : CHUNK;
-        if (!qs_tensor_read(c, t, first + done, k, raw, e)) return false;
-        qs_to_doubles(t->dtype, raw, k, out + done);
-        done += k;
+    if (n == 0) return true;
+    if (t->kind == QS_TENSOR_QUANTIZED) {
+        float *v = (float *)(out + n) - n;
+        if (!qs_tensor_read_floats(c, t, first, n, v, e)) return false;
+        qs_to_doubles(QS_FLOAT32, v, n, out);
+        return true;
     }
+    size_t size = qs_dtype_get(t->dtype)->size;
+    if (size > sizeof *out) return read_wide_doubles(c, t, first, n, out, e);
+    char *raw = (char *)(out + n) - n * size;
+    if (!qs_tensor_read(c, t, first, n, raw, e)) return false;
+    qs_to_doubles(t->dtype, raw, n, out);
     return true;
 }

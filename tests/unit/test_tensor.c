@@ -249,6 +249,36 @@ static void test_random_strides(void **state) {
     free(out);
 }
 
+/* Numbers are converted in place, in the caller's array: nothing may be overwritten before it is read. */
+static void test_every_type_as_numbers(void **state) {
+    (void)state;
+    enum { N = 5000 };
+    static unsigned char bytes[N * 16];
+    static float got[N], want[N];
+    static double wide[N], wide_want[N];
+    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (unsigned char)(next(256));
+    for (int d = 1; d < QS_DTYPE_COUNT; d++) {
+        const qs_dtype_info *info = qs_dtype_get((qs_dtype)d);
+        if (!*info->storage || info->kind == 'Q') continue;
+        char tensor[400];
+        snprintf(tensor, sizeof tensor,
+                 "ctorch._utils\n_rebuild_tensor_v2\n((Vstorage\nctorch\n%s\nVx\nVcpu\nI%d\ntQI0\n(I%d\nt("
+                 "I1\ntI00\n" ODICT "tR",
+                 info->storage, N, N);
+        ascii_record more = {"data/x", bytes, (size_t)N * info->size};
+        qs_checkpoint *c;
+        qs_err e = QS_ERR_INIT;
+        const qs_tensor *t = open_tensor(tensor, &more, 1, &c);
+        if (!qs_tensor_read_floats(c, t, 0, N, got, &e) || !qs_tensor_read_doubles(c, t, 0, N, wide, &e))
+            fail_msg("%s: %s", info->name, e.msg);
+        qs_to_floats((qs_dtype)d, bytes, N, want);
+        qs_to_doubles((qs_dtype)d, bytes, N, wide_want);
+        assert_memory_equal(got, want, sizeof want);
+        assert_memory_equal(wide, wide_want, sizeof wide_want);
+        qs_checkpoint_close(c);
+    }
+}
+
 #define QUANTIZED(storage, size, stride, params)                                                             \
     "ctorch._utils\n_rebuild_qtensor\n(" storage "I0\n" size stride params "I00\n" ODICT "tR"
 #define Q8 STORAGE("QInt8Storage", "q", "6")
@@ -341,6 +371,7 @@ int main(void) {
         cmocka_unit_test(test_other_rebuilds),
         cmocka_unit_test(test_a_parameter_of_a_parameter_without_end),
         cmocka_unit_test(test_random_strides),
+        cmocka_unit_test(test_every_type_as_numbers),
         cmocka_unit_test(test_quantized_values),
         cmocka_unit_test(test_quantized_oddities),
     };
