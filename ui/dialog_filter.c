@@ -1,7 +1,15 @@
 #include "ui/app_impl.h"
 
-/* Rows of the menu: every status, every role, "changed by the plan", "marked", and the text. */
-enum { STATUSES = QS_STATUS_COUNT, ROLES = QS_ROLE_COUNT, CHANGED = STATUSES + ROLES, MARKED, TEXT, ROWS };
+/* Rows of the menu: every status, every role, the family, "changed by the plan", "marked", and the text. */
+enum {
+    STATUSES = QS_STATUS_COUNT,
+    ROLES = QS_ROLE_COUNT,
+    FAMILY = STATUSES + ROLES,
+    CHANGED,
+    MARKED,
+    TEXT,
+    ROWS
+};
 
 void qs_filter_open(qs_app *a) {
     qs_filter_state *f = &a->filter;
@@ -17,16 +25,29 @@ void qs_filter_open(qs_app *a) {
 static bool row_on(const qs_app *a, int row) {
     const qs_tree_filter *f = &a->tree.filter;
     if (row < STATUSES) return f->statuses >> row & 1;
-    if (row < CHANGED) return f->roles >> (row - STATUSES) & 1;
+    if (row < FAMILY) return f->roles >> (row - STATUSES) & 1;
+    if (row == FAMILY) return f->family != QS_FAMILY_NONE;
     return row == CHANGED ? f->changed_only : f->marked_only;
+}
+
+/* The next family that has a key here; after the last, none. */
+static int next_family(const qs_app *a, int family) {
+    bool there[QS_FAMILY_COUNT] = {false};
+    for (uint32_t i = 0; a->tree.c && i < qs_compare_rows(a->tree.c); i++)
+        there[qs_compare_row(a->tree.c, i)->family] = true;
+    for (family++; family < QS_FAMILY_COUNT; family++)
+        if (there[family]) return family;
+    return QS_FAMILY_NONE;
 }
 
 static void toggle(qs_app *a, int row) {
     qs_tree_filter *f = &a->tree.filter;
     if (row < STATUSES)
         f->statuses ^= 1u << row;
-    else if (row < CHANGED)
+    else if (row < FAMILY)
         f->roles ^= 1u << (row - STATUSES);
+    else if (row == FAMILY)
+        f->family = next_family(a, f->family);
     else if (row == CHANGED)
         f->changed_only = !f->changed_only;
     else if (row == MARKED)
@@ -42,7 +63,7 @@ static void only(qs_app *a, int row) {
     qs_tree_filter *f = &a->tree.filter;
     uint32_t *set = row < STATUSES ? &f->statuses : &f->roles;
     uint32_t bit = 1u << (row < STATUSES ? row : row - STATUSES);
-    if (row >= CHANGED) return toggle(a, row);
+    if (row >= FAMILY) return toggle(a, row);
     *set = *set == bit ? UINT32_MAX : bit;
     if (!qs_tree_refilter(&a->tree)) qs_app_complain(a, "out of memory");
 }
@@ -55,7 +76,12 @@ static void draw_row(const qs_app *a, qs_pane p, int x, int y, int row) {
         x = qs_drawf(p, x, y, qs_status_pen((qs_status)row), "%s ", s->glyph);
         x = qs_drawf(p, x, y, QS_PEN(NORMAL), "%s %u", s->name,
                      a->tree.c ? qs_compare_node(a->tree.c, 0)->count_status[row] : 0);
-    } else if (row < CHANGED) {
+    } else if (row == FAMILY) {
+        int family = a->tree.filter.family;
+        x = qs_drawz(p, x, y, QS_PEN(NORMAL), "only ");
+        x = qs_drawz(p, x, y, QS_PEN(NORMAL),
+                     family ? qs_family_name((qs_family)family) : "one family of quantizers");
+    } else if (row < FAMILY) {
         qs_role r = (qs_role)(row - STATUSES);
         x = qs_drawf(p, x, y, QS_PEN(LETTER), "%c ", r == QS_ROLE_NONE ? '-' : qs_role_letter(r));
         x = qs_drawz(p, x, y, QS_PEN(NORMAL), r == QS_ROLE_NONE ? "no part of it" : qs_role_name(r));
@@ -69,7 +95,7 @@ static void draw_row(const qs_app *a, qs_pane p, int x, int y, int row) {
 static void filter_draw(const qs_app *a, qs_grid *g) {
     static const char *const hints[] = {"Space", "on or off", "o",   "only this", "a", "all",
                                         "Enter", "done",      "Esc", "as before", NULL};
-    qs_pane p = qs_dialog_box(a, g, 66, 17, "show only", "");
+    qs_pane p = qs_dialog_box(a, g, 66, 18, "show only", "");
     char note[64];
     qs_drawz(p, 0, 0, QS_PEN(KEY), "keys with ");
     qs_line_draw(&a->filter.text, p, 10, 0, p.w - 10, a->filter.row == TEXT);
@@ -77,10 +103,11 @@ static void filter_draw(const qs_app *a, qs_grid *g) {
     qs_drawz(p, 30, 2, QS_PEN(HEAD), "quantization");
     for (int i = 0; i < STATUSES; i++) draw_row(a, p, 0, 3 + i, i);
     for (int i = 0; i < ROLES; i++) draw_row(a, p, 30, 3 + i, STATUSES + i);
-    draw_row(a, p, 0, 12, CHANGED);
-    draw_row(a, p, 0, 13, MARKED);
+    draw_row(a, p, 0, 12, FAMILY);
+    draw_row(a, p, 0, 13, CHANGED);
+    draw_row(a, p, 0, 14, MARKED);
     snprintf(note, sizeof note, "%u shown", a->tree.shown_leaves);
-    qs_draw_right(p, p.w, 13, QS_PEN(STRONG), qs_str_of(note));
+    qs_draw_right(p, p.w, 14, QS_PEN(STRONG), qs_str_of(note));
     qs_dialog_hints(p, p.h - 1, hints);
 }
 

@@ -3,7 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 
-enum { AXIS = 48 };
+enum { AXIS = 40 };
 
 static void config_line(qs_rich *r, const qs_init_preview *v) {
     const qs_qconfig *c = &v->config.cfg;
@@ -66,7 +66,7 @@ static void axis_lines(qs_rich *r, const qs_init_preview *v) {
     qs_rich_line(r);
     qs_rich_addf(r, QS_PEN(NORMAL), "  ");
     qs_rich_add(r, QS_PEN(HIST), qs_buf_str(&text));
-    qs_rich_addf(r, QS_PEN(NORMAL), "  weight %.5g … %.5g", v->lo, v->hi);
+    qs_rich_addf(r, QS_PEN(NORMAL), "  weight %.4g … %.4g", v->lo, v->hi);
     if (grid) {
         int from = column(v->grid_lo, lo, hi), to = column(v->grid_hi, lo, hi);
         text.n = 0;
@@ -75,7 +75,7 @@ static void axis_lines(qs_rich *r, const qs_init_preview *v) {
         qs_rich_line(r);
         qs_rich_addf(r, QS_PEN(NORMAL), "  ");
         qs_rich_add(r, QS_PEN(LETTER), qs_buf_str(&text));
-        qs_rich_addf(r, QS_PEN(NORMAL), "  grid   %.5g … %.5g", v->grid_lo, v->grid_hi);
+        qs_rich_addf(r, QS_PEN(NORMAL), "  grid   %.4g … %.4g", v->grid_lo, v->grid_hi);
     }
     qs_buf_free(&text);
 }

@@ -23,6 +23,7 @@ typedef struct qs_tree_line {
 typedef struct qs_tree_filter {
     uint32_t statuses; /* bit 1 << qs_status: shown */
     uint32_t roles;    /* bit 1 << qs_role: shown */
+    int family;        /* qs_family: only its keys; QS_FAMILY_NONE: those of all, and of none */
     bool changed_only; /* only keys the plan touched */
     bool marked_only;
 } qs_tree_filter;

@@ -117,6 +117,7 @@ bool qs_tree_arrange(qs_tree *t) {
 static bool passes(const qs_tree *t, const qs_row *row, uint8_t flag) {
     const qs_tree_filter *f = &t->filter;
     if (!(f->statuses & 1u << row->status) || !(f->roles & 1u << row->role)) return false;
+    if (f->family != QS_FAMILY_NONE && (int)row->family != f->family) return false;
     if (f->changed_only && row->mark == QS_MARK_NONE) return false;
     if (f->marked_only && !(flag & QS_KEY_MARKED)) return false;
     return !t->filter_text || qs_search_match(t->filter_text, row->key, NULL, NULL);
@@ -124,7 +125,8 @@ static bool passes(const qs_tree *t, const qs_row *row, uint8_t flag) {
 
 bool qs_tree_filtered(const qs_tree *t) {
     return t->filter_text || t->filter.changed_only || t->filter.marked_only ||
-           t->filter.statuses != UINT32_MAX || t->filter.roles != UINT32_MAX;
+           t->filter.statuses != UINT32_MAX || t->filter.roles != UINT32_MAX ||
+           t->filter.family != QS_FAMILY_NONE;
 }
 
 static bool is_marked(const qs_tree *t, qs_str key) {
