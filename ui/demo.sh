@@ -17,4 +17,4 @@ if ! { cmake --preset release && cmake --build --preset release --parallel 2; } 
 fi
 rm -f "$log"
 trap - EXIT
-exec build/release/qatscope demo "$@"
+exec build/release/qatscope demo "${1:-build/demo}"
