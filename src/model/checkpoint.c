@@ -77,8 +77,7 @@ static bool open_container(qs_checkpoint *c, const char *path, qs_err *e) {
     qs_file *f;
     if (!qs_file_open(path, &f, e)) return false;
     qs_file_kind kind = qs_sniff(f);
-    if (kind == QS_FILE_TORCH_ZIP || kind == QS_FILE_TORCHSCRIPT)
-        return qs_container_open(f, &c->limits, &c->container, e);
+    if (kind == QS_FILE_TORCH_ZIP) return qs_container_open(f, &c->limits, &c->container, e);
     if (qs_foreign_kind(kind)) return qs_foreign_open(f, kind, &c->limits, &c->container, e);
     qs_sniff_refuse(f, kind, e);
     qs_file_close(f);

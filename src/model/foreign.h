@@ -14,5 +14,7 @@ bool qs_foreign_open(qs_file *f, qs_file_kind kind, const qs_limits *limits, qs_
 bool qs_safetensors_open(qs_file *f, const qs_limits *limits, qs_container **out, qs_err *e);
 /* `*.index.json`: the files it names, beside it, as one. Another JSON file is refused with what it is. */
 bool qs_shards_open(qs_file *f, const qs_limits *limits, qs_container **out, qs_err *e);
+/* To be looked at only: the kind stays QS_FILE_TORCHSCRIPT, which is not written. */
+bool qs_torchscript_open(qs_file *f, const qs_limits *limits, qs_container **out, qs_err *e);
 
 #endif

@@ -56,7 +56,7 @@ static bool open_box(const builder *b, shard *s, qs_err *why) {
     if (!ok) return false;
     qs_file_kind kind = qs_sniff(f);
     if (kind == QS_FILE_TORCH_ZIP) return qs_container_open(f, b->limits, &s->box, why);
-    if (kind != QS_FILE_JSON && qs_foreign_kind(kind))
+    if (kind == QS_FILE_SAFETENSORS || kind == QS_FILE_LEGACY)
         return qs_foreign_open(f, kind, b->limits, &s->box, why);
     qs_sniff_refuse(f, kind, why);
     qs_file_close(f);

@@ -121,7 +121,7 @@ static bool check_storages(verifier *x) {
             continue;
         }
         claimed++;
-        uint64_t have = qs_container_record(x->box, s->record)->size;
+        uint64_t have = qs_container_record(qs_checkpoint_container(x->c), s->record)->size;
         if (s->dtype && have != s->bytes &&
             !problem(x, s->key, "this storage declares %" PRIu64 " bytes, its record has %" PRIu64, s->bytes,
                      have))
@@ -177,19 +177,23 @@ static bool check_layout(verifier *x) {
                 v->unaligned, ALIGNMENT);
 }
 
+/* The archive itself, where the checkpoint shows something made from it. */
+static bool open_archive(verifier *x, const char *path, const qs_limits *limits, qs_err *e) {
+    qs_file *f;
+    if (!qs_file_open(path, &f, e) || !qs_container_open(f, limits, &x->own, e)) return false;
+    x->box = x->own;
+    return true;
+}
+
 /* The records of a file whose pickle makes no checkpoint are checked all the same. */
 static bool open_records_only(verifier *x, const char *path, const qs_limits *limits, const qs_err *cause) {
     qs_file *f;
     qs_err own = QS_ERR_INIT;
     if (!qs_file_open(path, &f, &own)) return false;
     qs_file_kind kind = qs_sniff(f);
-    if (kind != QS_FILE_TORCH_ZIP && kind != QS_FILE_TORCHSCRIPT) {
-        qs_file_close(f);
-        return false;
-    }
-    if (!qs_container_open(f, limits, &x->own, &own)) return false;
-    x->box = x->own;
-    return problem(x, (qs_str){"", 0}, "%s", cause->msg);
+    qs_file_close(f);
+    return (kind == QS_FILE_TORCH_ZIP || kind == QS_FILE_TORCHSCRIPT) &&
+           open_archive(x, path, limits, &own) && problem(x, (qs_str){"", 0}, "%s", cause->msg);
 }
 
 static bool run(verifier *x, const char *path, const qs_limits *limits) {
@@ -197,6 +201,8 @@ static bool run(verifier *x, const char *path, const qs_limits *limits) {
     qs_err cause = QS_ERR_INIT;
     if (qs_checkpoint_open(path, &opt, &x->c, &cause)) {
         x->box = qs_checkpoint_container(x->c);
+        if (qs_container_kind(x->box) == QS_FILE_TORCHSCRIPT && !open_archive(x, path, limits, x->err))
+            return false;
     } else if (!open_records_only(x, path, limits, &cause)) {
         if (x->err->code == QS_OK) *x->err = cause;
         return false;
