@@ -45,8 +45,9 @@ typedef struct qs_key_set {
 typedef struct qs_quant_key {
     qs_family family;
     qs_role role;
-    qs_str block;    /* prefix of the quantizer ("model.0.conv.module.weight_fake_quant"): a view into the key */
-    qs_str leaf;     /* what follows it ("activation_post_process.min_val") */
+    qs_str block;    /* prefix of the quantizer ("model.0.conv.module.weight_fake_quant"): a view into the key; empty for
+                        a WEIGHT, which lies beside its quantizer, and for quantizers at the root (_scale_0) */
+    qs_str leaf;     /* what follows it ("activation_post_process.min_val"), the whole key if block is empty */
     qs_str owner;    /* the module whose tensor it quantizes ("model.0.conv.module"), a view into the key */
     bool is_weight;  /* quantizes a weight, not an activation */
 } qs_quant_key;

@@ -10,7 +10,8 @@
 typedef enum qs_init_source {
     QS_INIT_FRESH,    /* what a newly constructed module holds */
     QS_INIT_OBSERVED, /* weight quantizers: from the weight; everything else fresh */
-    QS_INIT_DATAFREE, /* as OBSERVED, and activations from BatchNorm statistics */
+    QS_INIT_DATAFREE, /* as OBSERVED, and activations from BatchNorm statistics where it is certain which BatchNorm
+                         feeds them; the others stay fresh, and say so */
     QS_INIT_COPY,     /* from B */
 } qs_init_source;
 const char *qs_init_source_name(qs_init_source s); /* "fresh", ... as in plans and on the command line */
@@ -44,10 +45,13 @@ typedef struct qs_init_context {
     const char *bn_eps_from;
 } qs_init_context;
 
-/* Can this key be initialised at all from nothing? False with a reason for weights and packed payloads. */
+/* Can this key be initialised at all? False with a reason for weights, packed payloads and whatever depends on a
+ * configuration nothing here tells. Where it depends on the source (NVIDIA's _amax can only be observed), on the
+ * weight (observed needs it in the result) or on its numbers (NaN), qs_init_shape and qs_init_value refuse. */
 bool qs_init_possible(const qs_init_context *x, const qs_expected *key, const char **why_not);
 
-/* Value of one missing key. Values for one block are computed together and cached in `cache` (may be NULL). */
+/* Value of one missing key; its shape may differ from the target's for quantizers that torch resizes (per channel:
+ * [C] observed, [1] and [0] fresh). Values for one block are computed together and cached in `cache` (may be NULL). */
 typedef struct qs_init_cache qs_init_cache;
 qs_init_cache *qs_init_cache_new(void); /* NULL when memory is out */
 void qs_init_cache_free(qs_init_cache *c);
