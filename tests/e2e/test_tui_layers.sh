@@ -16,7 +16,7 @@ hits=$(grep -nE '\b(fopen|open|creat|rename|unlink|mkdir|opendir|readdir|stat|ac
 [ -z "$hits" ] || complain "file I/O under ui/: $hits"
 hits=$(grep -nE '#include "base/file\.h"' ui/*.c ui/*.h)
 [ -z "$hits" ] || complain "file I/O under ui/: $hits"
-hits=$(grep -lE '#include "ui/' src/*.[ch] src/base/*.[ch] src/format/*.[ch] src/model/*.[ch] src/quant/*.[ch] src/repair/*.[ch])
+hits=$(grep -lE '#include "ui/' src/*.[ch] src/base/*.[ch] src/format/*.[ch] src/model/*.[ch] src/quant/*.[ch] src/repair/*.[ch] src/teach/*.[ch])
 [ -z "$hits" ] || complain "the core includes the screen: $hits"
 # clear() sends the whole screen again; qatscope redraws and lets ncurses find what changed.
 hits=$(grep -nE '[^a-z_](clear|wclear)\(' ui/term_curses.c)

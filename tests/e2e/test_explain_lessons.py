@@ -1,0 +1,45 @@
+"""Lessons in a real terminal: a page, a row in the tree and back, an answer, progress kept from one start to the next."""
+import os
+
+import tui
+
+tui.need()
+PAIR = [tui.fixture("float.pt"), tui.fixture("qat.pt"), "-m", tui.fixture("model.json")]
+
+with tui.Tui(80, 24) as t:
+    log = os.path.join(t.dir, "state", "qatscope", "lessons")
+    t.open(*PAIR)
+    t.keys("L")
+    t.until("lessons on the open file", "The seven keys of a fake-quant block")
+    t.keys("j", "j", "Enter")
+    t.until("page 1 of 3", "How many keys does this block have in all?")
+    t.keys("a", "8", "Enter")
+    t.until("not quite", "Count the highlighted rows.")
+    t.keys("a", "7", "Enter")
+    t.until("  right\n", gone=["Count the highlighted"])
+    t.keys("n")
+    t.until("page 2 of 3")
+    t.keys("Enter")
+    t.until("would load:", "L goes back to the lesson")
+    t.keys("L")
+    t.until("page 2 of 3")
+    t.keys("n")
+    t.until("page 3 of 3")
+    t.keys("q")
+    t.until("lessons on the open file", gone=["page 3"])
+    t.keys("q")
+    t.until("would load:")
+    assert open(log).read() == "03-seven-keys 2 open\n", open(log).read()
+    t.keys("q")
+    t.until("ready>", gone=["would load:"])
+    t.open(*PAIR)
+    t.keys("L", "j", "j", "Enter")
+    t.until("page 3 of 3")
+    t.keys("n")
+    t.until("lesson done", "✓ The seven keys")
+    t.keys("q")
+    t.until("would load:")
+    assert open(log).read() == "03-seven-keys 2 done\n", open(log).read()
+    t.keys("q")
+    t.until("ready>", gone=["would load:"])
+print("lessons: progress kept")
