@@ -33,6 +33,7 @@ shot() {
     name=$1 size=$2 bg=$3 fg=$4 term=$5 keys=$6
     shift 6
     case " $wanted " in "  " | *" $name "*) ;; *) return 0 ;; esac
+    rm -rf "$XDG_STATE_HOME" # a killed session is kept there, and offered at the next start
     env TERM="$term" xterm -title "qs-$name" -fa 'DejaVu Sans Mono' -fs 11 -geometry "$size" -bg "$bg" -fg "$fg" -b 6 +sb \
         -tn "$term" -xrm 'xterm*allowTitleOps: false' -e "$@" &
     term_pid=$!
@@ -69,3 +70,17 @@ settle() {
 }
 
 wanted="$*"
+D=black F=gray85 X=xterm-256color
+shot tree 112x34 $D $F $X "Down Down Down Down" "$bin" "$A" "$B" -m "$M"
+shot diagnosis 112x34 $D $F $X "F" "$bin" "$A" "$B" -m "$M"
+shot repaired 112x34 $D $F $X "F Return" "$bin" "$A" "$B" -m "$M"
+shot map 100x30 $D $F $X "Down Down Down m" "$bin" "$A" "$B" -m "$M"
+shot init 100x34 $D $F $X "F Return u slash type:0.conv.module.weight_fake_quant.scale Return u P i" "$bin" "$A" "$B" -m "$M"
+shot details 112x40 $D $F $X "F Return slash type:model.8.cv1.conv.module.weight Return" "$bin" "$A" "$B" -m "$M"
+shot plan 100x30 $D $F $X "F Return p" "$bin" "$A" "$B" -m "$M"
+shot verdict 100x30 $D $F $X "v" "$bin" "$A" "$B" -m "$M"
+shot small 80x24 $D $F $X "Down Down Down" "$bin" "$A" "$B" -m "$M"
+shot light 100x30 white black $X "Down Down Down" "$bin" "$A" "$B" -m "$M"
+shot mono 80x24 $D $F vt100 "Down Down Down" "$bin" "$A" "$B" -m "$M" --ascii
+shot help 80x24 $D $F $X "question" "$bin" "$A" "$B" -m "$M"
+shot lessons 100x30 $D $F $X "L" "$bin" "$A" "$B" -m "$M"
