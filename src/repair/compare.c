@@ -31,7 +31,7 @@ struct qs_compare {
     uint32_t expected; /* rows [0, expected) are the target's entries */
     QS_VEC(qs_row) rows;
     uint32_t *row_of_b, *row_of_r; /* by entry of B / of the resolution */
-    qs_map extra; /* rows that are in none of the three: dropped keys, keys only torch asks for */
+    qs_map by_key; /* key -> row: one look-up where asking each document would take three */
     qs_module_tree tree;
     qs_arena arena;
 };
@@ -56,20 +56,14 @@ const qs_resolution *qs_compare_resolution(const qs_compare *c) {
 }
 
 uint32_t qs_compare_find(const qs_compare *c, qs_str key) {
-    uint32_t i = c->target ? qs_manifest_find(c->target, key) : UINT32_MAX;
-    if (i != UINT32_MAX) return i;
-    i = c->b ? qs_checkpoint_find(c->b, key) : UINT32_MAX;
-    if (i != UINT32_MAX) return c->row_of_b[i];
-    i = qs_resolution_find(c->r, key);
-    if (i != QS_NO_INDEX) return c->row_of_r[i];
-    i = qs_map_get(&c->extra, key);
+    uint32_t i = qs_map_get(&c->by_key, key);
     return i == QS_MAP_NONE ? QS_NO_INDEX : i;
 }
 
 void qs_compare_free(qs_compare *c) {
     if (!c) return;
     qs_vec_free(&c->rows);
-    qs_map_free(&c->extra);
+    qs_map_free(&c->by_key);
     qs_module_tree_free(&c->tree);
     qs_arena_free(&c->arena);
     free(c);
@@ -80,11 +74,12 @@ void qs_compare_free(qs_compare *c) {
 static uint32_t push_row(qs_compare *c, qs_str key, uint32_t r, uint32_t b, uint32_t m, qs_err *e) {
     qs_row row = {.key = key, .r = r, .b = b, .m = m, .tree = QS_NO_INDEX, .status = QS_STATUS_NONE};
     if (r != QS_NO_INDEX) row.mark = qs_resolution_entry(c->r, r)->mark;
-    if (c->rows.n >= QS_NO_INDEX - 1 || !qs_push(&c->rows, row)) {
+    uint32_t at = (uint32_t)c->rows.n;
+    if (c->rows.n >= QS_NO_INDEX - 1 || !qs_map_put(&c->by_key, key, at) || !qs_push(&c->rows, row)) {
         qs_nomem(e);
         return QS_NO_INDEX;
     }
-    return (uint32_t)c->rows.n - 1;
+    return at;
 }
 
 /* The documents mostly agree on the order, so the entry behind the last one found is looked at first: a
@@ -137,9 +132,7 @@ static bool row_of_dropped(qs_compare *c, uint32_t i, qs_err *e) {
     qs_str key = qs_resolution_entry(c->r, i)->key;
     uint32_t row = qs_compare_find(c, key);
     if (row == QS_NO_INDEX) {
-        row = push_row(c, key, i, QS_NO_INDEX, QS_NO_INDEX, e);
-        if (row == QS_NO_INDEX) return false;
-        return qs_map_put(&c->extra, key, row) || qs_nomem(e);
+        return push_row(c, key, i, QS_NO_INDEX, QS_NO_INDEX, e) != QS_NO_INDEX;
     }
     if (c->rows.v[row].r == QS_NO_INDEX) {
         c->rows.v[row].r = i;
@@ -225,7 +218,6 @@ static bool apply_finding(qs_compare *c, const qs_finding *f, uint32_t *hint, qs
         if (!key.p) return qs_nomem(e);
         row = push_row(c, key, QS_NO_INDEX, QS_NO_INDEX, QS_NO_INDEX, e);
         if (row == QS_NO_INDEX) return false;
-        if (!qs_map_put(&c->extra, key, row)) return qs_nomem(e);
     }
     qs_row *x = &c->rows.v[row];
     x->status = worse(x->status, status);
@@ -305,7 +297,8 @@ static bool allocate(qs_compare *c, qs_err *e) {
     size_t b = c->b ? qs_checkpoint_count(c->b) : 0, r = qs_resolution_count(c->r);
     c->row_of_b = QS_ARENA_ARRAY(&c->arena, b, uint32_t);
     c->row_of_r = QS_ARENA_ARRAY(&c->arena, r, uint32_t);
-    if (!c->row_of_b || !c->row_of_r || !qs_reserve(&c->rows, c->expected)) return qs_nomem(e);
+    if (!c->row_of_b || !c->row_of_r || !qs_reserve(&c->rows, c->expected + r)) return qs_nomem(e);
+    if (!qs_map_reserve(&c->by_key, c->expected + r)) return qs_nomem(e);
     memset(c->row_of_b, 0xff, b * sizeof *c->row_of_b);
     memset(c->row_of_r, 0xff, r * sizeof *c->row_of_r);
     return true;
