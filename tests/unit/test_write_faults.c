@@ -1,0 +1,196 @@
+/* Every system call of a save fails once: write, fsync, rename, link. The input is what it was, nothing is
+ * left behind, and the message says which file and why. Short writes and interrupted ones are no failures. */
+#include "format/zip_write.h"
+#include "repair/write.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* ---- the calls that fail; they replace libc's in this program ---- */
+
+static long countdown = -1; /* of the calls below; -1: never */
+static int fault;           /* errno, 0: only be awkward */
+static bool awkward;        /* short and interrupted writes */
+
+static bool hit(void) {
+    if (countdown < 0 || countdown-- > 0) return false;
+    countdown = -1;
+    errno = fault;
+    return true;
+}
+
+ssize_t pwrite(int fd, const void *p, size_t n, off_t at) {
+    static int turn;
+    if (hit()) return -1;
+    if (awkward && ++turn % 3 == 0) {
+        errno = EINTR;
+        return -1;
+    }
+    if (awkward && n > 1) n = n / 2 + 1;
+    return syscall(SYS_pwrite64, fd, p, n, at);
+}
+
+int fsync(int fd) {
+    return hit() ? -1 : (int)syscall(SYS_fsync, fd);
+}
+int rename(const char *from, const char *to) {
+    return hit() ? -1 : (int)syscall(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to);
+}
+int link(const char *from, const char *to) {
+    return hit() ? -1 : (int)syscall(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+/* ---- a checkpoint ---- */
+
+static qs_err err;
+static char dir[32], input[64], output[64], backup[64];
+
+/* {"w": a float tensor of 300000 x 1} */
+static const char pickle[] =
+    "\x80\2}X\1\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storagectorch\nFloatStorage\n"
+    "X\1\0\0\0"
+    "0X\3\0\0\0cpuJ\xe0\x93\4\0tQK\0J\xe0\x93\4\0K\1\x86K\1K\1\x86\x89"
+    "ccollections\nOrderedDict\n)RtRs.";
+
+static bool content(void *ctx, uint64_t offset, void *buf, size_t n, qs_err *e) {
+    (void)ctx, (void)e;
+    for (size_t i = 0; i < n; i++)
+        ((unsigned char *)buf)[i] = (unsigned char)((offset + i) * 2654435761u >> 9);
+    return true;
+}
+
+static bool text(void *ctx, uint64_t offset, void *buf, size_t n, qs_err *e) {
+    (void)e;
+    memcpy(buf, (const char *)ctx + offset, n);
+    return true;
+}
+
+static int setup(void **state) {
+    (void)state;
+    qs_zip_out *z = NULL;
+    strcpy(dir, "/tmp/qatscope-faults-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    snprintf(input, sizeof input, "%s/in.pt", dir);
+    snprintf(output, sizeof output, "%s/out.pt", dir);
+    snprintf(backup, sizeof backup, "%s/in.pt.bak", dir);
+    int fd = open(input, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    assert_true(qs_zip_out_open(fd, QS_STR("in"), &z, &err));
+    assert_true(qs_zip_out_add(z, QS_STR("version"), 2, text, (void *)(uintptr_t) "3\n", &err));
+    assert_true(qs_zip_out_add(z, QS_STR("data/0"), 1200000, content, NULL, &err));
+    assert_true(
+        qs_zip_out_add(z, QS_STR("data.pkl"), sizeof pickle - 1, text, (void *)(uintptr_t)pickle, &err));
+    if (!qs_zip_out_close(z, NULL, &err)) fail_msg("%s", err.msg);
+    close(fd);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    char command[64];
+    snprintf(command, sizeof command, "rm -rf %s", dir);
+    return system(command);
+}
+
+static int count_files(void) {
+    char command[64];
+    int n = 0;
+    snprintf(command, sizeof command, "ls -A %s | wc -l", dir);
+    FILE *p = popen(command, "r");
+    assert_int_equal(fscanf(p, "%d", &n), 1);
+    pclose(p);
+    return n;
+}
+
+static void must_be_whole(const char *path) {
+    qs_checkpoint *c = NULL;
+    float got[4], want[4];
+    err = (qs_err)QS_ERR_INIT;
+    if (!qs_checkpoint_open(path, NULL, &c, &err)) fail_msg("%s", err.msg);
+    content(NULL, 4 * 299996, want, sizeof want, NULL);
+    assert_true(qs_storage_read(c, 0, 4 * 299996, got, sizeof got, &err));
+    assert_memory_equal(got, want, sizeof want);
+    qs_checkpoint_close(c);
+}
+
+static bool save(const char *path, bool in_place) {
+    qs_checkpoint *a = NULL;
+    qs_resolution *r = NULL;
+    err = (qs_err)QS_ERR_INIT;
+    assert_true(qs_checkpoint_open(input, NULL, &a, &err));
+    assert_true(qs_resolve(&(qs_resolve_input){.a = a}, &r, &err));
+    bool ok = qs_write_pt(r, path, &(qs_write_options){.in_place = in_place}, &err);
+    qs_resolution_free(r);
+    qs_checkpoint_close(a);
+    return ok;
+}
+
+/* ---- tests ---- */
+
+static void every_call_fails(const char *path, bool in_place, int number) {
+    static const char *const says[] = {"No space", "Input/output", "Read-only"};
+    static const int faults[] = {ENOSPC, EIO, EROFS};
+    long nth = 0;
+    for (bool reached = true; reached; nth++) {
+        countdown = nth;
+        fault = faults[number];
+        bool ok = save(path, in_place);
+        reached = countdown < 0;
+        countdown = -1;
+        qs_err got = err;
+        must_be_whole(input);
+        if (!reached) {
+            assert_true(ok);
+            break;
+        }
+        if (ok) fail_msg("call %ld failed and nobody noticed", nth);
+        assert_int_equal(got.code, QS_E_IO);
+        if (!strstr(got.msg, says[number]) || !strstr(got.msg, dir)) fail_msg("call %ld: %s", nth, got.msg);
+        /* After the rename only the directory's fsync can fail: the new file is there, and the error is told.
+         */
+        int files = 1 + (access(output, F_OK) == 0) + (access(backup, F_OK) == 0);
+        if (access(output, F_OK) == 0) must_be_whole(output);
+        if (count_files() != files) fail_msg("call %ld left something behind: %s", nth, got.msg);
+        unlink(output);
+        unlink(backup);
+    }
+    assert_in_range(nth, 4, 40);
+    must_be_whole(path);
+}
+
+static void test_a_new_file(void **state) {
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        every_call_fails(output, false, i);
+        unlink(output);
+    }
+}
+
+static void test_in_place(void **state) {
+    (void)state;
+    every_call_fails(input, true, 1);
+    must_be_whole(backup);
+}
+
+static void test_awkward_writes_are_no_failures(void **state) {
+    (void)state;
+    awkward = true;
+    if (!save(output, false)) fail_msg("%s", err.msg);
+    awkward = false;
+    must_be_whole(output);
+}
+
+int main(void) {
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {TEST(test_a_new_file), TEST(test_in_place),
+                                       TEST(test_awkward_writes_are_no_failures)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
