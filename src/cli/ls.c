@@ -10,7 +10,15 @@
 enum { MAX_KEY_WIDTH = 90, MAX_TOP_LEVEL = 40 };
 
 const char *ls_kind_name(qs_file_kind kind) {
-    return kind == QS_FILE_TORCHSCRIPT ? "TorchScript" : "torch zip";
+    switch (kind) {
+    case QS_FILE_TORCHSCRIPT: return "TorchScript";
+    case QS_FILE_SAFETENSORS: return "safetensors";
+    case QS_FILE_JSON: return "shard index";
+    case QS_FILE_LEGACY: return "legacy torch";
+    case QS_FILE_PICKLE: return "pickle";
+    case QS_FILE_TAR: return "tar";
+    default: return "torch zip";
+    }
 }
 
 bool ls_shape_known(const qs_tensor *t) {

@@ -1,6 +1,6 @@
 /* qatscope ls --json. The form, every field always there unless marked "?":
  *
- *   file, kind            the path; "torch zip", "TorchScript"
+ *   file, kind            the path; "torch zip", "TorchScript", "safetensors", "shard index" ...
  *   root                  {path, kind: "state_dict" | "module", class?}
  *   roots                 [{path, kind, entries, class?}], the chosen one among them
  *   top_level             [{key, value}]: values as short text
