@@ -25,7 +25,7 @@ typedef struct qs_grid {
     qs_cell *cell; /* [h][w] */
     int w, h;
     bool ascii;             /* only ASCII may be shown: glyphs are replaced, other characters escaped */
-    int cursor_x, cursor_y; /* text cursor; x < 0 hides it */
+    int cursor_x, cursor_y; /* text cursor; x < 0 hides it, but screen readers follow its line */
 } qs_grid;                  /* zero-initialise */
 
 /* Blank grid of this size (clamped to 1..QS_GRID_MAX each way); false when memory is out. */

@@ -280,7 +280,7 @@ void qs_term_show(qs_term *t, const qs_grid *g) {
     }
     bool cursor = g->cursor_x >= 0;
     curs_set(cursor);
-    move(cursor ? g->cursor_y : 0, cursor ? g->cursor_x : 0);
+    move(g->cursor_y > 0 ? g->cursor_y : 0, cursor ? g->cursor_x : 0);
     refresh();
 }
 

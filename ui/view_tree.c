@@ -236,7 +236,9 @@ static void draw_row(const qs_app *a, qs_pane p, int y, size_t i) {
     else
         draw_module_name(a, name, x, y, n, label, t->open[line->node]);
     draw_cells(a, p, y, n);
-    if (i == t->list.cursor) qs_pane_select(p, y);
+    if (i != t->list.cursor) return;
+    qs_pane_select(p, y);
+    p.g->cursor_y = p.y + y;
 }
 
 static void draw_tree(const qs_app *a, qs_grid *g) {

@@ -27,7 +27,7 @@ def start_and_quit():
 def resize():
     with tui.Tui(100, 30) as t:
         t.open(*PAIR)
-        t.until("B qat.pt", "Space mark")
+        t.until("B qat.pt", "f filter")
         for w, h, wanted, gone in [(60, 20, "Module / key", ["│ B"]), (30, 8, "needs 40 columns", []),
                                    (120, 40, "Diagnosis", ["needs 40"]), (80, 24, "Model", [])]:
             t.tmux("resize-window", "-x", str(w), "-y", str(h))
