@@ -240,7 +240,7 @@ static bool try_name(finder *f, uint32_t from, qs_str name, double confidence, c
     qs_fit fit = qs_match_fit(f->m->c, row, to);
     if (fit < QS_FIT_UNKNOWN) return true;
     if (fit == QS_FIT_UNKNOWN) confidence *= 0.8;
-    return qs_match_add(f->m, from, to, confidence, reason, structural && fit == QS_FIT_YES, f->e);
+    return qs_match_add(f->m, from, to, confidence, reason, structural, f->e);
 }
 
 static bool try_joined(finder *f, uint32_t from, qs_str head, const char *middle, qs_str tail,
