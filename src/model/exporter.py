@@ -3,10 +3,10 @@
     python exporter.py package.module:factory [-o manifest.json] [arg ...]
 
 calls factory(*args) (numbers, True, False and None are read as such) and describes the module it returns.
-A module that exists already:  from exporter import export; export(model, "manifest.json")
-Needs only torch (1.7 or newer, Python 3.6 or newer).
+As a library: exporter.export(model, "manifest.json"). Needs only torch (1.7 or newer) and Python 3.6 or newer.
 """
 import ast
+import functools
 import importlib
 import json
 import sys
@@ -55,8 +55,7 @@ def describe(module):
     base = loader(cls)
     if base is not None and not cls.__module__.startswith("torch."):
         out["base"] = class_path(base)
-    default = getattr(torch.nn.Module, "set_extra_state", None)
-    if default is not None and getattr(cls, "set_extra_state", default) is not default:
+    if getattr(cls, "set_extra_state", None) is not getattr(torch.nn.Module, "set_extra_state", None):
         out["extra_state"] = True
     buffers = module._buffers
     if {"fake_quant_enabled", "min_val", "min_vals"} & set(buffers) or hasattr(module, "quant_min"):
@@ -72,8 +71,7 @@ def entry(key, value, kind):
     if isinstance(value, torch.Tensor):
         out["shape"] = [int(d) for d in value.shape]
         out["dtype"] = str(value.dtype).replace("torch.", "")
-    out["kind"] = kind
-    return out
+    return dict(out, kind=kind)
 
 
 def local_state(module):
@@ -87,7 +85,7 @@ def local_state(module):
 
 
 def manifest(model):
-    modules, entries, own = {}, [], {}
+    modules, entries, own, first = {}, [], {}, {}
     state = model.state_dict()
     for key in state:
         own.setdefault(key.rpartition(".")[0], []).append(key)
@@ -97,8 +95,9 @@ def manifest(model):
         modules[prefix] = None if module is None else describe(module)
         if module is None:
             continue
-        dot = prefix + "." if prefix else ""
-        seen = set()
+        dot, seen = prefix + "." if prefix else "", set()
+        if first.setdefault(id(module), prefix) != prefix:
+            modules[prefix]["same_as"] = first[id(module)]
         for name, value, kind in local_state(module):
             seen.add(dot + name)
             entries.append(entry(dot + name, value, kind))
@@ -142,8 +141,7 @@ def main(argv):
     sys.path.insert(0, "")
     module, _, name = argv[1].partition(":")
     factory = importlib.import_module(module)
-    for part in name.split("."):
-        factory = getattr(factory, part)
+    factory = functools.reduce(getattr, name.split("."), factory)
     model = factory if isinstance(factory, torch.nn.Module) else factory(*map(literal, argv[2:]))
     export(model, output) if output else dump(manifest(model), sys.stdout)
 

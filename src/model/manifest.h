@@ -38,9 +38,10 @@ typedef struct qs_module {
     uint32_t first_child, next_sibling; /* in registration order, QS_MODULE_NONE at the end */
     uint32_t first_entry, entry_count;  /* its own entries (parameters, then buffers) in `entries` order;
                                            entries of one module are adjacent */
-    bool inferred;                      /* class guessed from the keys, not read off a model */
-    bool extra_state;                   /* overrides set_extra_state: takes a key "_extra_state" */
-    bool none; /* registered as None: a key below it is neither loaded nor unexpected */
+    qs_str same_as;   /* path of the first place where this very module object is; n == 0 if this is it */
+    bool inferred;    /* class guessed from the keys, not read off a model */
+    bool extra_state; /* overrides set_extra_state: takes a key "_extra_state" */
+    bool none;        /* registered as None: a key below it is neither loaded nor unexpected */
     qs_module_attrs attrs;
 } qs_module;
 

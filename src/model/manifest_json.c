@@ -78,6 +78,7 @@ static bool read_version(reader *r, const cJSON *j, int64_t *out) {
 static bool read_module_field(reader *r, const cJSON *j, qs_module *mod) {
     if (!strcmp(j->string, "class")) return read_STR(r, j, "class", &mod->class_name);
     if (!strcmp(j->string, "base")) return read_STR(r, j, "base", &mod->base);
+    if (!strcmp(j->string, "same_as")) return read_STR(r, j, "same_as", &mod->same_as);
     if (!strcmp(j->string, "version")) return read_version(r, j, &mod->version);
     if (!strcmp(j->string, "inferred")) return read_bool(r, j, "inferred", &mod->inferred);
     if (!strcmp(j->string, "extra_state")) return read_bool(r, j, "extra_state", &mod->extra_state);

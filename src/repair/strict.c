@@ -215,18 +215,39 @@ static bool load_tensor(strict_run *r, const qs_expected *x, const strict_value 
     return note_cast(r, x, v);
 }
 
+/* The key of the tensor under its first name. */
+static qs_str first_key(const strict_run *r, uint32_t entry) {
+    const qs_expected *x = qs_manifest_entry(r->m, entry);
+    qs_str same = qs_manifest_module(r->m, x->module)->same_as;
+    uint32_t first = same.n ? qs_manifest_find_module(r->m, same) : QS_MODULE_NONE;
+    if (first == QS_MODULE_NONE) return x->key;
+    const qs_module *mod = qs_manifest_module(r->m, first);
+    for (uint32_t i = 0; i < mod->entry_count; i++) {
+        qs_str key = qs_manifest_entry(r->m, mod->first_entry + i)->key;
+        if (qs_str_eq(qs_str_leaf(key), qs_str_leaf(x->key))) return key;
+    }
+    return x->key;
+}
+
+qs_shape qs_strict_shape(const strict_run *r, uint32_t entry) {
+    uint32_t at = r->shapes.n ? qs_map_get(&r->by_buffer, first_key(r, entry)) : QS_MAP_NONE;
+    return at == QS_MAP_NONE ? qs_manifest_entry(r->m, entry)->shape : r->shapes.v[at];
+}
+
+bool qs_strict_set_shape(strict_run *r, uint32_t entry, qs_shape shape) {
+    uint32_t at = qs_map_add(&r->by_buffer, first_key(r, entry), (uint32_t)r->shapes.n);
+    if (at == QS_MAP_NONE) return qs_nomem(r->err);
+    if (at == r->shapes.n) return qs_push(&r->shapes, shape) || qs_nomem(r->err);
+    r->shapes.v[at] = shape;
+    return true;
+}
+
 static bool load_one(strict_run *r, uint32_t entry, bool strict) {
     const qs_expected *x = qs_manifest_entry(r->m, entry);
     strict_value v = qs_strict_get(r, x->key);
-    qs_shape to = x->shape;
-    for (int i = 0; i < r->resized_count; i++) {
-        if (r->resized[i].entry != entry) continue;
-        if (r->resized[i].none) return qs_push(&r->v->unexpected, x->key) || qs_nomem(r->err);
-        if (r->resized[i].replaced) return true;
-        to = r->resized[i].shape;
-    }
-    for (int i = 0; i < r->shared_count; i++)
-        if (r->shared[i].entry == entry) to = r->shared[i].shape;
+    for (int i = 0; i < r->replaced_count; i++)
+        if (r->replaced[i].entry == entry)
+            return !r->replaced[i].none || qs_push(&r->v->unexpected, x->key) || qs_nomem(r->err);
     if (!v.there) return !strict || qs_strict_missing(r, x->key);
     if (v.injected && r->src->find(r->src->ctx, x->key) == UINT32_MAX &&
         !qs_strict_advise(
@@ -240,7 +261,7 @@ static bool load_one(strict_run *r, uint32_t entry, bool strict) {
     if (v.python_type)
         return add_error(r,
                          (strict_error){QS_FIND_COPY, x->key, v.shape, x->shape, v.python_type, true, false});
-    return load_tensor(r, x, &v, to);
+    return load_tensor(r, x, &v, qs_strict_shape(r, entry));
 }
 
 static bool load_extra_state(strict_run *r, bool strict) {
@@ -298,7 +319,7 @@ static bool load_all(strict_run *r) {
         r->mod = qs_manifest_module(r->m, at);
         if (r->mod->none) continue;
         r->version = r->src->version(r->src->ctx, r->mod->name);
-        r->resized_count = 0;
+        r->replaced_count = 0;
         if (!qs_strict_load(r, qs_strict_class_of(r->mod))) return false;
     }
     return true;
@@ -355,6 +376,8 @@ static void free_run(strict_run *r) {
     qs_vec_free(&r->overlay);
     qs_vec_free(&r->overlay_stray);
     qs_map_free(&r->by_key);
+    qs_vec_free(&r->shapes);
+    qs_map_free(&r->by_buffer);
 }
 
 bool qs_strict_run(const qs_manifest *target, const qs_strict_source *src, const qs_strict_options *opt,

@@ -110,9 +110,9 @@ static bool replace(strict_run *r, const char *leaf, qs_str key) {
             v.python_type, leaf, r->torch >= TORCH_BUFFER_CLASS ? "torch.nn.Buffer, " : "");
     if (entry == UINT32_MAX) return true;
     const qs_expected *x = qs_manifest_entry(r->m, entry);
-    r->resized[r->resized_count].entry = entry;
-    r->resized[r->resized_count].replaced = true;
-    r->resized[r->resized_count++].none = none;
+    r->replaced[r->replaced_count].entry = entry;
+    r->replaced[r->replaced_count++].none = none;
+    if (!none && v.shape_known && !qs_strict_set_shape(r, entry, v.shape)) return false;
     if (none || !v.shape_known || !x->shape_known || qs_shape_eq(v.shape, x->shape)) return true;
     return note_resized(r, key, x->shape, v.shape);
 }
@@ -124,9 +124,7 @@ static bool resize(strict_run *r, const char *leaf, qs_str from) {
     if (v.python_type) return has_no_shape(r, from, v.python_type);
     if (entry == UINT32_MAX || !v.shape_known) return true;
     const qs_expected *x = qs_manifest_entry(r->m, entry);
-    r->resized[r->resized_count].entry = entry;
-    r->resized[r->resized_count].replaced = r->resized[r->resized_count].none = false;
-    r->resized[r->resized_count++].shape = v.shape;
+    if (!qs_strict_set_shape(r, entry, v.shape)) return false;
     if (!x->shape_known || qs_shape_eq(v.shape, x->shape)) return true;
     return note_resized(r, from, x->shape, v.shape);
 }
@@ -147,17 +145,15 @@ static bool take_two(strict_run *r, const char *a, const char *b, bool replaced)
 /* FixedQParamsFakeQuantize has its observer's tensors for scale and zero_point: who resizes the one, resizes
  * both. */
 static bool share_with_observer(strict_run *r) {
-    r->shared_count = 0;
+    static const char *const names[] = {"scale", "zero_point"};
     for (uint32_t c = r->mod->first_child; c != QS_MODULE_NONE;
          c = qs_manifest_module(r->m, c)->next_sibling) {
         const qs_module *child = qs_manifest_module(r->m, c);
         if (!qs_str_is(qs_str_leaf(child->class_name), "FixedQParamsObserver")) continue;
-        for (int i = 0; i < r->resized_count; i++) {
-            qs_str leaf = qs_str_leaf(qs_manifest_entry(r->m, r->resized[i].entry)->key);
-            uint32_t entry = qs_strict_entry(r->m, child, qs_str_is(leaf, "scale") ? "scale" : "zero_point");
-            if (entry == UINT32_MAX) continue;
-            r->shared[r->shared_count].entry = entry;
-            r->shared[r->shared_count++].shape = r->resized[i].shape;
+        for (int i = 0; i < 2; i++) {
+            uint32_t own = own_entry(r, names[i]), shared = qs_strict_entry(r->m, child, names[i]);
+            if (own == UINT32_MAX || shared == UINT32_MAX) continue;
+            if (!qs_strict_set_shape(r, shared, qs_strict_shape(r, own))) return false;
         }
         break;
     }

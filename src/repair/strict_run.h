@@ -77,19 +77,15 @@ typedef struct strict_run {
     /* The module being loaded. */
     uint32_t at;
     const qs_module *mod;
-    int64_t version; /* of its metadata, -1: None */
+    int64_t version;         /* of its metadata, -1: None */
+    QS_VEC(qs_shape) shapes; /* of buffers the classes have resized so far */
+    qs_map by_buffer;        /* key of such a buffer -> index in shapes */
     struct {
         uint32_t entry;
-        qs_shape shape;
-        bool replaced; /* by the checkpoint's tensor itself: whatever it is, copying it onto itself works */
-        bool none;     /* by None: the buffer is no state any more */
-    } resized[2];      /* buffers the class has changed before Module's own code runs */
-    int resized_count;
-    struct {
-        uint32_t entry;
-        qs_shape shape;
-    } shared[2]; /* buffers of a child that are the same tensors as two of the module's */
-    int shared_count;
+        bool none; /* by None: the buffer is no state any more */
+    } replaced[2]; /* buffers that are the checkpoint's own values now, so that copying those works, whatever
+                      they are */
+    int replaced_count;
 } strict_run;
 
 typedef enum strict_class {
@@ -133,6 +129,10 @@ bool qs_strict_load(strict_run *r, strict_class c);
 /* repr(s) as Python prints it. */
 void qs_strict_add_repr(qs_buf *b, qs_str s);
 
+/* The shape of the model's tensor now, and after a class has resized it. A module that is in two places has
+ * one tensor for both. */
+qs_shape qs_strict_shape(const strict_run *r, uint32_t entry);
+bool qs_strict_set_shape(strict_run *r, uint32_t entry, qs_shape shape);
 /* The parameter or buffer `leaf` of a module, or UINT32_MAX. */
 uint32_t qs_strict_entry(const qs_manifest *m, const qs_module *mod, const char *leaf);
 /* Advice on what loads into the fake quantizer, or the per-channel observer, being loaded, and fails in

@@ -47,7 +47,7 @@ class Net(nn.Module):
         self.mine = MyFake(observer=tq.MovingAverageMinMaxObserver, quant_min=0, quant_max=255)
         self.register_buffer("hidden", torch.zeros(1), persistent=False)
         self.register_buffer("step", torch.tensor(3))
-        self.tied = self.fc
+        self.empty = nn.Sequential()
 
     def forward(self, x):
         return self.fc(self.relu(self.bn(self.conv(self.quant(x)))).mean((2, 3)))
@@ -65,6 +65,7 @@ def make(channels, fused=True):
     model.qconfig = tq.get_default_qat_qconfig("fbgemm") if fused else plain
     tq.prepare_qat(model, inplace=True)
     model(torch.randn(2, 3, 8, 8))
+    model.tied = model.fc  # its quantizers are in two places, too
     return model
 
 
@@ -130,6 +131,8 @@ def compare(name, manifest, truth, fused):
         expect(name + ": kind of " + e["key"], e["kind"], kind)
     modules = manifest["modules"]
     expect(name + ": versions", {k: m["version"] for k, m in modules.items() if m}, truth["versions"])
+    expect(name + ": a module in two places", {k: m["same_as"] for k, m in modules.items() if m and "same_as" in m},
+           {k: "fc" + k[4:] for k in modules if k.startswith("tied")})
     expect(name + ": a child that is None", modules["none"], None)
     expect(name + ": ConvBn's eps", modules["conv"]["bn_eps"], 1e-3)
     expect(name + ": BatchNorm's eps", modules["conv.bn"]["bn_eps"], 1e-3)
