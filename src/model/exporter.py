@@ -55,7 +55,7 @@ def describe(module):
     base = loader(cls)
     if base is not None and not cls.__module__.startswith("torch."):
         out["base"] = class_path(base)
-    if getattr(cls, "set_extra_state", None) is not getattr(torch.nn.Module, "set_extra_state", None):
+    if getattr(torch.nn.Module, "set_extra_state", None) not in (None, getattr(cls, "set_extra_state", None)):
         out["extra_state"] = True
     buffers = module._buffers
     if {"fake_quant_enabled", "min_val", "min_vals"} & set(buffers) or hasattr(module, "quant_min"):
