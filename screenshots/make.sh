@@ -51,6 +51,7 @@ shot() {
     mv "$work/now.png" "$out/$name.png"
     kill "$term_pid" 2>/dev/null || true
     wait "$term_pid" 2>/dev/null || true
+    sleep 0.7 # the program may still be keeping its plan
     echo "$name.png"
 }
 
@@ -75,7 +76,7 @@ shot tree 112x34 $D $F $X "Down Down Down Down" "$bin" "$A" "$B" -m "$M"
 shot diagnosis 112x34 $D $F $X "F" "$bin" "$A" "$B" -m "$M"
 shot repaired 112x34 $D $F $X "F Return" "$bin" "$A" "$B" -m "$M"
 shot map 100x30 $D $F $X "Down Down Down m" "$bin" "$A" "$B" -m "$M"
-shot init 100x34 $D $F $X "F Return u slash type:0.conv.module.weight_fake_quant.scale Return u P i" "$bin" "$A" "$B" -m "$M"
+shot init 100x34 $D $F $X "F Return p Down d q slash type:0.conv.module.weight_fake_quant.scale Return i" "$bin" "$A" "$B" -m "$M"
 shot details 112x40 $D $F $X "F Return slash type:model.8.cv1.conv.module.weight Return" "$bin" "$A" "$B" -m "$M"
 shot plan 100x30 $D $F $X "F Return p" "$bin" "$A" "$B" -m "$M"
 shot verdict 100x30 $D $F $X "v" "$bin" "$A" "$B" -m "$M"
