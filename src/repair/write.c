@@ -96,7 +96,8 @@ static bool check_in_place(const qs_checkpoint *a, const char *path, const qs_wr
             "%s: is the file that was opened; choose another name, or save in place (the old file is kept "
             "as .bak)",
             path);
-    return kind == QS_FILE_TORCH_ZIP || kind == QS_FILE_LEGACY ||
+    bool pt = kind == QS_FILE_TORCH_ZIP || kind == QS_FILE_LEGACY;
+    return (qs_is_safetensors_name(path) ? kind == QS_FILE_SAFETENSORS : pt) ||
            qs_fail(e, QS_E_REFUSED, "%s: would no longer be the kind of file its name says; save as NAME.pt",
                    path);
 }
@@ -107,8 +108,9 @@ static bool check_target(const qs_resolution *r, const char *path, const qs_writ
     if (is_file_of(in->a, path)) return check_in_place(in->a, path, opt, e);
     if (is_file_of(in->b, path))
         return qs_fail(e, QS_E_REFUSED, "%s: is checkpoint B; choose another name", path);
-    if (qs_str_ends(qs_str_of(path), QS_STR(".safetensors")) || qs_str_ends(qs_str_of(path), QS_STR(".json")))
-        return qs_fail(e, QS_E_UNSUPPORTED, "%s: only files of torch.save can be written; save as NAME.pt",
+    if (qs_str_ends(qs_str_of(path), QS_STR(".json")))
+        return qs_fail(e, QS_E_UNSUPPORTED,
+                       "%s: an index with its shards cannot be written; save as NAME.pt or NAME.safetensors",
                        path);
     if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && !opt->overwrite)
         return qs_fail(e, QS_E_REFUSED, "%s: exists already; choose another name or allow to overwrite it",

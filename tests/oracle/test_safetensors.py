@@ -169,6 +169,16 @@ class Safetensors(unittest.TestCase):
             self.assertEqual(before, after)
             self.assertEqual(kept, metadata or {"format": "pt"})
 
+    def test_saved_in_place(self):
+        safetensors_cases.main_write(self.dir, SEED + 2, 6, False)
+        with open(self.path("expected.json")) as f:
+            case = next(c for c in json.load(f) if c["entries"])
+        before, _ = self.lenient_read(case["file"])
+        code, _, err = run("apply", self.path("empty.json"), case["file"], "--in-place")
+        self.assertEqual(code, 0, err)
+        self.assertEqual(safetensors_cases.read(case["file"])[0], before)
+        self.assertEqual(self.lenient_read(case["file"] + ".bak")[0], before)
+
     def lenient_read(self, path):
         with open(path, "rb") as f:
             data = f.read()

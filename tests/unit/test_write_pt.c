@@ -394,7 +394,7 @@ static void test_where_it_may_not_be_written(void **state) {
     assert_int_equal(symlink(file_a, path), 0);
     save_fails(&f, path, &(qs_write_options){.overwrite = true}, QS_E_REFUSED, "that was opened");
     save_fails(&f, dir, NULL, QS_E_USAGE, "directory");
-    save_fails(&f, "x.safetensors", NULL, QS_E_UNSUPPORTED, "NAME.pt");
+    save_fails(&f, "x.index.json", NULL, QS_E_UNSUPPORTED, "NAME.pt");
     snprintf(path, sizeof path, "%s/no/such/x.pt", dir);
     save_fails(&f, path, NULL, QS_E_IO, "No such file");
     snprintf(command, sizeof command, "echo precious > %s", out);
