@@ -46,6 +46,7 @@ typedef struct qs_call_ext {
 
 typedef struct qs_global_rec {
     qs_str module, name;
+    uint8_t fold; /* qs_fold: what calls of it may be read as */
 } qs_global_rec;
 
 struct qs_graph {

@@ -2,6 +2,7 @@
 
 #include "base/reader.h"
 #include "format/graph_impl.h"
+#include "format/pickle_fold.h"
 #include "format/pickle_memo.h"
 #include "format/pickle_ops.h"
 #include "format/pickle_text.h"
@@ -262,17 +263,12 @@ static bool extend(vm *m, qs_span *s, const qs_node *from, size_t n) {
     return qs_graph_extend_(m->g, s, from, n) || qs_nomem(m->err);
 }
 
-static bool hashable(const vm *m, qs_node n) {
-    qs_node_kind k = kind_of(m, n);
-    return k != QS_NODE_LIST && k != QS_NODE_DICT && k != QS_NODE_SET && k != QS_NODE_BYTEARRAY;
-}
-
 /* What goes into a dict or set must be able to. */
 static bool check_keys(vm *m, qs_node_kind k, const qs_node *v, size_t n) {
     if (k != QS_NODE_DICT && k != QS_NODE_SET && k != QS_NODE_FROZENSET) return true;
     if (k == QS_NODE_DICT && n % 2) return bad(m, "a key without a value");
     for (size_t i = 0; i < n; i += k == QS_NODE_DICT ? 2 : 1)
-        if (!hashable(m, v[i])) return bad(m, "a list, dict, set or bytearray cannot be a key");
+        if (!qs_node_hashable(m->g, v[i])) return bad(m, "a list, dict, set or bytearray cannot be a key");
     return true;
 }
 
@@ -346,7 +342,7 @@ static bool push_global(vm *m, qs_str module, qs_str name) {
     qs_node n = node(m, QS_NODE_GLOBAL);
     if (n == QS_NODE_NONE) return qs_nomem(m->err);
     qs_graph_rec_(m->g, n)->u.global = (uint32_t)m->g->globals.n;
-    qs_global_rec rec = {module, name};
+    qs_global_rec rec = {module, name, (uint8_t)qs_fold_of(module, name)};
     return qs_push(&m->g->globals, rec) ? push(m, n) : qs_nomem(m->err);
 }
 
@@ -457,132 +453,21 @@ static bool op_binpersid(vm *m) {
     return need(m, 1) && push_persid(m, m->stack.v[--m->stack.n]);
 }
 
-/* ---- calls that protocol 2 uses where later protocols have opcodes ---- */
-
-static bool is_builtin(const vm *m, qs_node f, const char *name) {
-    return qs_node_is_global(m->g, f, "__builtin__", name) || qs_node_is_global(m->g, f, "builtins", name);
-}
-
-/* Whether `n` more bytes may be copied by a fold. What is over stays the call it is. */
-static bool may_fold(vm *m, size_t n) {
-    if (n > m->fold_budget) return false;
-    m->fold_budget -= n;
-    return true;
-}
-
-static qs_node or_nomem(vm *m, qs_node n) {
-    if (n == QS_NODE_NONE) qs_nomem(m->err);
-    return n;
-}
-
-/* Code points up to U+00FF back to bytes; false if there are others. */
-static bool latin1(vm *m, qs_str s, qs_str *out) {
-    if (!may_fold(m, s.n)) return false;
-    char *p = qs_arena_alloc(&m->g->arena, s.n);
-    size_t n = 0;
-    if (!p) return qs_nomem(m->err);
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        if (c < 0x80) {
-            p[n++] = (char)c;
-        } else {
-            if (c > 0xc3 || i + 1 >= s.n) return false;
-            p[n++] = (char)((c & 3) << 6 | ((unsigned char)s.p[++i] & 0x3f));
-        }
-    }
-    *out = (qs_str){p, n};
-    return true;
-}
-
-/* Python 3 writes bytes to protocol 2 as _codecs.encode(text, 'latin1'), empty ones as bytes(). */
-static qs_node fold_bytes(vm *m, qs_node f, qs_node args) {
-    qs_node text = qs_node_item(m->g, args, 0), enc = qs_node_item(m->g, args, 1);
-    qs_str raw = {0};
-    bool empty = is_builtin(m, f, "bytes") && qs_node_len(m->g, args) == 0;
-    if (!empty && (!qs_node_is_global(m->g, f, "_codecs", "encode") || qs_node_len(m->g, args) != 2 ||
-                   kind_of(m, text) != QS_NODE_STR || !qs_str_is(qs_node_str(m->g, enc), "latin1") ||
-                   !latin1(m, qs_node_str(m->g, text), &raw)))
-        return QS_NODE_NONE;
-    return or_nomem(m, qs_graph_add_text_(m->g, QS_NODE_BYTES, m->at, raw));
-}
-
-static qs_node fold_bytearray(vm *m, qs_node f, qs_node args) {
-    size_t n = qs_node_len(m->g, args);
-    qs_node from = qs_node_item(m->g, args, 0);
-    if (!is_builtin(m, f, "bytearray") || n > 1 || (n == 1 && kind_of(m, from) != QS_NODE_BYTES))
-        return QS_NODE_NONE;
-    return or_nomem(m, qs_graph_add_text_(m->g, QS_NODE_BYTEARRAY, m->at, qs_node_str(m->g, from)));
-}
-
-/* set([...]) and frozenset([...]): the list is only a vehicle. */
-static qs_node fold_set(vm *m, qs_node f, qs_node args) {
-    qs_node from = qs_node_item(m->g, args, 0);
-    bool frozen = is_builtin(m, f, "frozenset");
-    if (!frozen && !is_builtin(m, f, "set")) return QS_NODE_NONE;
-    if (qs_node_len(m->g, args) != 1 || kind_of(m, from) != QS_NODE_LIST) return QS_NODE_NONE;
-    qs_span items = qs_graph_rec_(m->g, from)->u.span;
-    if (!may_fold(m, items.n)) return QS_NODE_NONE;
-    for (uint32_t i = 0; i < items.n; i++)
-        if (!hashable(m, m->g->kids.v[items.start + i])) return QS_NODE_NONE;
-    /* Reserved first, so that the source of the copy does not move. */
-    if (!qs_reserve(&m->g->kids, m->g->kids.n + 2 * (size_t)items.n + 2)) return or_nomem(m, QS_NODE_NONE);
-    qs_node set = or_nomem(m, node(m, frozen ? QS_NODE_FROZENSET : QS_NODE_SET));
-    if (!set || !extend(m, &qs_graph_rec_(m->g, set)->u.span, m->g->kids.v + items.start, items.n))
-        return QS_NODE_NONE;
-    return set;
-}
-
-static bool are_pairs(const vm *m, qs_node list) {
-    for (size_t i = 0; i < qs_node_len(m->g, list); i++) {
-        qs_node pair = qs_node_item(m->g, list, i);
-        qs_node_kind k = kind_of(m, pair);
-        if ((k != QS_NODE_LIST && k != QS_NODE_TUPLE) || qs_node_len(m->g, pair) != 2 ||
-            !hashable(m, qs_node_item(m->g, pair, 0)))
-            return false;
-    }
-    return true;
-}
-
-/* Python 2.7 wrote OrderedDict([[k, v], ...]) where Python 3 writes OrderedDict() and SETITEMS. */
-static qs_node fold_ordered(vm *m, qs_node f, qs_node args) {
-    qs_node list = qs_node_item(m->g, args, 0);
-    size_t n = qs_node_len(m->g, list);
-    if (!qs_node_is_global(m->g, f, "collections", "OrderedDict") || qs_node_len(m->g, args) != 1 ||
-        kind_of(m, list) != QS_NODE_LIST || !may_fold(m, n) || !are_pairs(m, list))
-        return QS_NODE_NONE;
-    if (!m->unit) m->unit = node(m, QS_NODE_TUPLE);
-    qs_node made = m->unit ? qs_graph_add_call_(m->g, QS_NODE_REDUCE, m->at, f, m->unit) : QS_NODE_NONE;
-    qs_call_ext *x = made ? qs_graph_ext_(m->g, made) : NULL;
-    for (size_t i = 0; x && i < n; i++) {
-        qs_node pair = qs_node_item(m->g, list, i);
-        qs_node kv[2] = {qs_node_item(m->g, pair, 0), qs_node_item(m->g, pair, 1)};
-        if (!qs_graph_extend_(m->g, &x->pairs, kv, 2)) return or_nomem(m, QS_NODE_NONE);
-    }
-    return or_nomem(m, x ? made : QS_NODE_NONE);
-}
-
-static bool is_newobj_ex(const vm *m, qs_node f) {
-    return qs_node_is_global(m->g, f, "copyreg", "__newobj_ex__") ||
-           qs_node_is_global(m->g, f, "copy_reg", "__newobj_ex__");
-}
-
 static bool op_reduce(vm *m) {
-    static qs_node (*const folds[])(vm *, qs_node, qs_node) = {fold_bytes, fold_bytearray, fold_set,
-                                                               fold_ordered};
     if (!need(m, 2)) return false;
     qs_node args = top(m, 0), f = top(m, 1);
     m->stack.n -= 2;
-    if (kind_of(m, f) == QS_NODE_GLOBAL && kind_of(m, args) == QS_NODE_TUPLE) {
-        for (size_t i = 0; i < sizeof folds / sizeof *folds; i++) {
-            qs_node made = folds[i](m, f, args);
-            if (made != QS_NODE_NONE) return push(m, made);
-            if (!qs_reader_ok(&m->in)) return false;
-        }
-        if (is_newobj_ex(m, f) && qs_node_len(m->g, args) == 3)
-            return push_newobj_ex(m, qs_node_item(m->g, args, 0), qs_node_item(m->g, args, 1),
-                                  qs_node_item(m->g, args, 2));
-    }
-    return push_call(m, QS_NODE_REDUCE, f, args);
+    qs_fold fold = kind_of(m, f) == QS_NODE_GLOBAL && kind_of(m, args) == QS_NODE_TUPLE
+                       ? m->g->globals.v[qs_graph_rec_(m->g, f)->u.global].fold
+                       : QS_FOLD_NONE;
+    if (fold == QS_FOLD_NONE) return push_call(m, QS_NODE_REDUCE, f, args);
+    if (fold == QS_FOLD_NEWOBJ_EX && qs_node_len(m->g, args) == 3)
+        return push_newobj_ex(m, qs_node_item(m->g, args, 0), qs_node_item(m->g, args, 1),
+                              qs_node_item(m->g, args, 2));
+    bool nomem = false;
+    qs_node made = qs_fold_call(m->g, fold, f, args, m->at, &m->fold_budget, &nomem);
+    if (nomem) return qs_nomem(m->err);
+    return made != QS_NODE_NONE ? push(m, made) : push_call(m, QS_NODE_REDUCE, f, args);
 }
 
 /* ---- the machine ---- */
@@ -685,8 +570,10 @@ static bool step(vm *m) {
 static bool run(vm *m) {
     for (;;) {
         m->at = m->in.at;
-        m->op = qs_read_u8(&m->in);
-        if (!qs_reader_ok(&m->in)) return false;
+        if (m->at < m->in.n)
+            m->op = m->in.p[m->in.at++];
+        else
+            return qs_read_u8(&m->in), false; /* which says that the end is missing */
         if (++m->ops > m->lim->opcodes) return over(m, "opcodes", m->lim->opcodes);
         if (m->op == PK_STOP) break;
         /* Some arguments are read without looking at the cursor's error: it is looked at here. */

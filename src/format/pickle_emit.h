@@ -12,8 +12,8 @@ typedef struct qs_emit qs_emit;
 typedef bool (*qs_emit_sink)(void *ctx, const void *data, size_t n, qs_err *e);
 /* Asked before each node of a graph is re-emitted: return true if you emitted a replacement for it yourself
  * (exactly one object pushed), false to re-emit it as it is. Set *failed on an error. A replaced node is
- * memoised like any other: a second use becomes a get. If the replacement is filled with nodes of the graph, call
- * qs_emit_put_node before filling it: they may lead back to it. */
+ * memoised like any other: a second use becomes a get. If the replacement is filled with nodes of the graph,
+ * call qs_emit_put_node before filling it: they may lead back to it. */
 typedef bool (*qs_emit_hook)(void *ctx, qs_emit *m, const qs_graph *g, qs_node n, bool *failed, qs_err *e);
 
 qs_emit *qs_emit_new(qs_emit_sink sink, void *ctx); /* NULL when memory is out */
@@ -53,12 +53,12 @@ bool qs_emit_put(qs_emit *m, uint32_t *index, qs_err *e);
 bool qs_emit_get(qs_emit *m, uint32_t index, qs_err *e);
 /* Memoise the object on top of the stack as what node n of g became. */
 bool qs_emit_put_node(qs_emit *m, const qs_graph *g, qs_node n, qs_err *e);
-/* Re-emit a node (hooks apply; a hook may call this). Nodes of different graphs may be emitted into one pickle; the
- * memo is kept per graph, and graphs must outlive the emitter. What protocol 2 has no opcode for comes out as Python 3
- * writes it: bytes as _codecs.encode, sets as a REDUCE, dotted names by getattr. Where the weights_only list has
- * nothing (numbers of more than 255 bytes, tuples that contain themselves) LONG4 and POP are used, which torch.load
- * without weights_only accepts. QS_E_UNSUPPORTED: a global with a line break in its name. QS_E_LIMIT: nesting deeper
- * than limits->depth. */
+/* Re-emit a node (hooks apply; a hook may call this). Nodes of different graphs may be emitted into one
+ * pickle; the memo is kept per graph, and graphs must outlive the emitter. What protocol 2 has no opcode for
+ * comes out as Python 3 writes it: bytes as _codecs.encode, sets as a REDUCE, dotted names by getattr. Where
+ * the weights_only list has nothing (numbers of more than 255 bytes, tuples that contain themselves) LONG4
+ * and POP are used, which torch.load without weights_only accepts. QS_E_UNSUPPORTED: a global with a line
+ * break in its name. QS_E_LIMIT: nesting deeper than limits->depth. */
 bool qs_emit_node(qs_emit *m, const qs_graph *g, qs_node n, const qs_limits *limits, qs_err *e);
 
 #endif

@@ -42,6 +42,10 @@ static bool put_sparse(qs_memo *m, uint32_t index, qs_node node) {
 }
 
 bool qs_memo_put(qs_memo *m, uint32_t index, qs_node node) {
+    if (index == m->dense.n && !m->sparse_n) { /* how real files count */
+        m->count++;
+        return qs_push(&m->dense, node);
+    }
     bool fresh = qs_memo_get(m, index) == QS_NODE_NONE;
     /* Dense as long as at most half of the array would stay empty. */
     if (index < 64 || index / 2 <= m->count) {
