@@ -156,9 +156,9 @@ static bool sure(const witnesses *w, qs_prefix_change x) {
     return met >= 4 && met * 10 >= asked * 9;
 }
 
-/* A handful of lucky names is no prefix; of a wrapper's words one is enough. */
+/* A handful of lucky names is no prefix; of a wrapper's words fewer are enough. */
 static bool plausible(qs_prefix_change x, size_t met, size_t asked) {
-    return met > 0 && (by_wrapper(x) || met * 5 >= asked);
+    return met > 0 && met * (by_wrapper(x) ? 20 : 5) >= asked;
 }
 
 static void search(qs_matcher *m, const witnesses *w) {
