@@ -194,6 +194,21 @@ bool qs_session_preview_init(const qs_session *s, qs_str block, qs_init_source s
     return ok;
 }
 
+bool qs_session_preview_key(const qs_session *s, qs_str key, qs_init_source source, qs_arena *arena,
+                            qs_preview_value *out, qs_err *e) {
+    const qs_resolution *r = qs_session_resolution(s);
+    const qs_manifest *m = qs_session_target(s);
+    uint32_t i = r && m ? qs_manifest_find(m, key) : UINT32_MAX;
+    if (i == UINT32_MAX) return qs_fail(e, QS_E_USAGE, "the model has no key of this name");
+    qs_init_context ctx;
+    qs_fill fill;
+    qs_resolution_init_context(r, NAN, &ctx);
+    *out = (qs_preview_value){.leaf = key};
+    if (!qs_init_value(&ctx, qs_manifest_entry(m, i), source, NULL, arena, &fill, e)) return false;
+    read_fill(&fill, out);
+    return true;
+}
+
 /* ---- the same for all like it ---- */
 
 static bool lands_well(const qs_session *s, const qs_rename_pair *pair) {

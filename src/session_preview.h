@@ -40,6 +40,10 @@ typedef struct qs_init_preview {
 bool qs_session_preview_init(const qs_session *s, qs_str block, qs_init_source source, qs_arena *arena,
                              qs_init_preview *out, qs_err *e);
 
+/* The value one missing key would get. */
+bool qs_session_preview_key(const qs_session *s, qs_str key, qs_init_source source, qs_arena *arena,
+                            qs_preview_value *out, qs_err *e);
+
 /* Name by name, what `rule` would rename: the pairs that land on keys the target has and the result lacks,
  * with the same shape. For "the same for all like it". out is an array in the arena. */
 bool qs_session_rule_pairs(const qs_session *s, const qs_action *rule, qs_arena *arena, qs_rename_pair **out,

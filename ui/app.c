@@ -63,6 +63,13 @@ void qs_app_close(qs_app *a) {
     if (v->close) v->close(a);
 }
 
+void qs_buf_add_quoted(qs_buf *out, qs_str s) {
+    for (size_t i = 0; i < s.n; i++) {
+        if (strchr("\\^$.|+*?()[]{}", s.p[i])) qs_buf_addc(out, '\\');
+        qs_buf_addc(out, s.p[i]);
+    }
+}
+
 static void set_message(qs_app *a, qs_pen pen, const char *fmt, va_list ap) {
     vsnprintf(a->message.text, sizeof a->message.text, fmt, ap);
     a->message.pen = pen;

@@ -77,7 +77,7 @@ typedef struct qs_map_state {
     qs_list list;
     bool all;                                            /* not this key alone, but all like it */
     char pattern[QS_LINE_MAX], replacement[QS_LINE_MAX]; /* the rule for those; "" if there is none */
-    size_t rule_total, rule_good, rule_collisions;       /* what it matches, and of these what fits */
+    size_t rule_good;                                    /* how many renames it gives that fit the model */
     char problem[200];
 } qs_map_state;
 
@@ -102,9 +102,11 @@ typedef struct qs_init_state {
         char label[QS_LINE_MAX];
         qs_str path;     /* module or key, borrowed from `arena` */
         bool key, marks; /* the key alone; what is marked */
+        bool quantizers; /* only keys of quantizers */
         uint32_t missing;
     } scope[QS_SCOPES_MAX];
     int scopes, chosen;
+    uint32_t twins; /* keys of the widest scope that A has under another name */
     /* the quantizers in the scope that miss something, and the one that is shown */
     QS_VEC(qs_str) block; /* borrowed from `arena` */
     size_t shown;
@@ -213,6 +215,9 @@ bool qs_app_unsaved(const qs_app *a);
 /* "1,428" is not written; "1 key", "348 keys". */
 const char *qs_plural(uint64_t n, const char *one, const char *many);
 
+/* Text as part of a regular expression that matches just it. */
+void qs_buf_add_quoted(qs_buf *out, qs_str s);
+
 /* ---- actions.c: what changes the plan ---- */
 /* Do, tell what it did, take over. False when refused; the reason is the message. */
 bool qs_app_do(qs_app *a, const qs_action *action, const char *verb);
@@ -259,6 +264,7 @@ void qs_save_plan_open(qs_app *a);
 void qs_load_plan_open(qs_app *a);
 
 /* What is known of a quantizer: its configuration, its values, and what they cost on the weight. */
+void qs_value_text(qs_rich *r, const qs_preview_value *v); /* "scale 0.0015   " */
 void qs_quantizer_lines(qs_rich *r, const qs_init_preview *v);
 
 /* ---- views ---- */

@@ -31,7 +31,7 @@ static const char *source_hint(const qs_app *a) {
 }
 
 static void fix_draw(const qs_app *a, qs_grid *g) {
-    const char *hints[] = {"Enter", "apply", "Esc", "leave", source_hint(a), "fresh or observed", NULL};
+    const char *hints[] = {"Enter", "apply", "Esc", "leave", source_hint(a), "how values are made", NULL};
     const qs_diagnosis *d = a->diagnosis;
     const qs_fix_state *f = &a->fix;
     if (!d) return;
@@ -49,7 +49,8 @@ static void fix_draw(const qs_app *a, qs_grid *g) {
     if (d->inits) {
         x = qs_drawz(p, 0, 3, QS_PEN(KEY), "values ") + 1;
         x = qs_dialog_choice(p, x, 3, f->source == QS_INIT_FRESH, true, "fresh");
-        qs_dialog_choice(p, x, 3, f->source == QS_INIT_OBSERVED, true, "observed from the weights");
+        x = qs_dialog_choice(p, x, 3, f->source == QS_INIT_OBSERVED, true, "observed from the weights");
+        qs_dialog_choice(p, x, 3, f->source == QS_INIT_DATAFREE, true, "and data-free");
     }
     size_t i;
     for (int y = 0; y < (int)f->list.height && qs_list_at(&f->list, y, &i); y++) {
@@ -77,10 +78,18 @@ static bool apply(qs_app *a) {
     return ok;
 }
 
+static void next_source(qs_app *a) {
+    static const int next[] = {[QS_INIT_FRESH] = QS_INIT_OBSERVED,
+                               [QS_INIT_OBSERVED] = QS_INIT_DATAFREE,
+                               [QS_INIT_DATAFREE] = QS_INIT_FRESH,
+                               [QS_INIT_COPY] = QS_INIT_FRESH};
+    a->fix.source = next[a->fix.source];
+}
+
 static bool fix_event(qs_app *a, const qs_event *ev) {
     bool toggles =
         ev->kind == QS_EVENT_KEY && (ev->key == QS_KEY_LEFT || ev->key == QS_KEY_RIGHT || ev->key == ' ');
-    if (toggles) a->fix.source = a->fix.source == QS_INIT_FRESH ? QS_INIT_OBSERVED : QS_INIT_FRESH;
+    if (toggles) next_source(a);
     return toggles;
 }
 
@@ -89,9 +98,7 @@ static bool fix_command(qs_app *a, qs_command c) {
     case QS_CMD_DIALOG_UP: return qs_list_move(&a->fix.list, -1), true;
     case QS_CMD_DIALOG_DOWN: return qs_list_move(&a->fix.list, 1), true;
     case QS_CMD_DIALOG_NEXT:
-    case QS_CMD_DIALOG_PREV:
-        a->fix.source = a->fix.source == QS_INIT_FRESH ? QS_INIT_OBSERVED : QS_INIT_FRESH;
-        return true;
+    case QS_CMD_DIALOG_PREV: next_source(a); return true;
     case QS_CMD_DIALOG_OK:
         if (a->diagnosis && apply(a)) qs_app_close(a);
         return true;

@@ -14,13 +14,6 @@ static size_t common_prefix(qs_str a, qs_str b) {
     return dot;
 }
 
-static void add_quoted(qs_buf *out, qs_str s) {
-    for (size_t i = 0; i < s.n; i++) {
-        if (strchr("\\^$.|+*?()[]{}", s.p[i])) qs_buf_addc(out, '\\');
-        qs_buf_addc(out, s.p[i]);
-    }
-}
-
 static void add_literal(qs_buf *out, qs_str s) {
     for (size_t i = 0; i < s.n; i++) {
         if (s.p[i] == '$') qs_buf_addc(out, '$');
@@ -28,18 +21,33 @@ static void add_literal(qs_buf *out, qs_str s) {
     }
 }
 
-/* a.b.conv.weight -> a.b.conv.module.weight: what precedes the last component they share may be anything. */
-static bool generalise(qs_str from, qs_str to, qs_buf *pattern, qs_buf *replacement) {
+/* How far a rule goes beyond its example; each goes further than the one before. */
+typedef enum reach {
+    REACH_PLACE, /* a.b.conv.weight -> a.b.conv.module.weight: below any *.conv */
+    REACH_PATH,  /* a.0.bn.weight -> a.0.conv.bn.weight: below any path */
+    REACH_LEAF,  /* and for any last component */
+    REACHES
+} reach;
+
+static bool generalise(qs_str from, qs_str to, reach far, qs_buf *pattern, qs_buf *replacement) {
     size_t pre = common_prefix(from, to);
-    qs_str shared = qs_str_sub(from, 0, pre ? pre - 1 : 0);
-    size_t any = qs_str_rfind_char(shared, '.'); /* what may be anything ends here */
     pattern->n = replacement->n = 0;
     if (pre == 0 || qs_str_eq(from, to)) return false;
-    size_t keep = any == SIZE_MAX ? shared.n : any;
-    qs_buf_addz(pattern, any == SIZE_MAX ? "([^.]*)" : "(.*)");
+    qs_str shared = qs_str_sub(from, 0, pre - 1);
+    size_t dot = qs_str_rfind_char(shared, '.'), any = far == REACH_PLACE ? dot : shared.n;
+    if (any == SIZE_MAX) return false;
+    qs_str leaf = qs_str_leaf(from);
+    bool open_leaf = far == REACH_LEAF && qs_str_eq(leaf, qs_str_leaf(to)) && leaf.n < from.n - any;
+    if (far == REACH_LEAF && !open_leaf) return false;
+    size_t cut = open_leaf ? leaf.n : 0;
+    qs_buf_addz(pattern, "(.*)");
     qs_buf_addz(replacement, "$1");
-    add_quoted(pattern, qs_str_sub(from, keep, from.n));
-    add_literal(replacement, qs_str_sub(to, keep, to.n));
+    qs_buf_add_quoted(pattern, qs_str_sub(from, any, from.n - cut));
+    add_literal(replacement, qs_str_sub(to, any, to.n - cut));
+    if (open_leaf) {
+        qs_buf_addz(pattern, "([^.]*)");
+        qs_buf_addz(replacement, "$2");
+    }
     return !pattern->failed && !replacement->failed;
 }
 
@@ -51,28 +59,40 @@ static qs_action rule_of(const qs_map_state *m) {
                        .bn_eps = __builtin_nan("")};
 }
 
-static void preview_rule(qs_app *a, bool anyhow) {
+/* Takes the rule over if it does more than the one that is there. */
+static void try_rule(qs_app *a, reach far) {
     qs_map_state *m = &a->map;
     qs_buf pattern = {0}, replacement = {0};
-    m->rule_total = m->rule_good = m->rule_collisions = 0;
-    m->pattern[0] = m->replacement[0] = 0;
-    bool few = qs_compare_rows(a->tree.c) <= LIVE_RULE_MAX;
-    if ((few || anyhow) && generalise(qs_str_of(m->key), qs_line_text(&m->to), &pattern, &replacement) &&
+    if (generalise(qs_str_of(m->key), qs_line_text(&m->to), far, &pattern, &replacement) &&
         pattern.n < sizeof m->pattern && replacement.n < sizeof m->replacement) {
         qs_arena arena = {0};
         qs_rename_pair *pairs;
         qs_err e = QS_ERR_INIT;
-        memcpy(m->pattern, pattern.p, pattern.n + 1);
-        memcpy(m->replacement, replacement.p, replacement.n + 1);
-        qs_action rule = rule_of(m);
-        if (!qs_session_rule_pairs(a->s, &rule, &arena, &pairs, &m->rule_good, &m->rule_total,
-                                   &m->rule_collisions, &e))
-            m->rule_good = 0;
+        size_t good, total, collisions;
+        qs_action rule = {.kind = QS_ACT_RULE,
+                          .pattern_kind = QS_PATTERN_REGEX,
+                          .pattern = qs_buf_str(&pattern),
+                          .replacement = qs_buf_str(&replacement),
+                          .bn_eps = __builtin_nan("")};
+        if (qs_session_rule_pairs(a->s, &rule, &arena, &pairs, &good, &total, &collisions, &e) &&
+            good > m->rule_good) {
+            m->rule_good = good;
+            memcpy(m->pattern, pattern.p, pattern.n + 1);
+            memcpy(m->replacement, replacement.p, replacement.n + 1);
+        }
         qs_arena_free(&arena);
     }
-    if (m->rule_good < 2) m->all = false;
     qs_buf_free(&pattern);
     qs_buf_free(&replacement);
+}
+
+static void preview_rule(qs_app *a, bool anyhow) {
+    qs_map_state *m = &a->map;
+    m->rule_good = 0;
+    m->pattern[0] = m->replacement[0] = 0;
+    if (anyhow || qs_compare_rows(a->tree.c) <= LIVE_RULE_MAX)
+        for (reach far = REACH_PLACE; far < REACHES; far++) try_rule(a, far);
+    if (m->rule_good < 2) m->all = false;
 }
 
 /* ---- opening ---- */

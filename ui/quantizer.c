@@ -19,7 +19,7 @@ static void config_line(qs_rich *r, const qs_init_preview *v) {
     qs_rich_addf(r, QS_PEN(MISSING), "%s", v->config.question);
 }
 
-static void value_text(qs_rich *r, const qs_preview_value *v) {
+void qs_value_text(qs_rich *r, const qs_preview_value *v) {
     qs_pen pen = v->there ? QS_PEN(NORMAL) : QS_PEN(STRONG);
     qs_rich_addf(r, QS_PEN(KEY), "%.*s ", QS_FMT(qs_str_leaf(v->leaf)));
     if (v->n == 0)
@@ -37,7 +37,7 @@ static void values_lines(qs_rich *r, const qs_init_preview *v) {
             qs_rich_line(r);
             qs_rich_addf(r, QS_PEN(NORMAL), "  ");
         }
-        value_text(r, &v->value[i]);
+        qs_value_text(r, &v->value[i]);
     }
     for (size_t i = 0; i < v->values; i++) {
         if (v->value[i].there || !v->value[i].origin || !qs_str_is(v->value[i].leaf, "scale")) continue;
