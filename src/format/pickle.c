@@ -36,17 +36,6 @@ const char *qs_pickle_op_name(unsigned char byte) {
     }
 }
 
-bool qs_pickle_op_weights_only(unsigned char byte) {
-    switch (byte) {
-#define QS_PICKLE_OP(b, NAME, protocol, wo)                                                                  \
-    case b:                                                                                                  \
-        return wo;
-#include "format/pickle_ops.def"
-#undef QS_PICKLE_OP
-    default: return false;
-    }
-}
-
 /* ---- failing ---- */
 
 static bool bad(vm *m, const char *why) {

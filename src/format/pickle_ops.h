@@ -10,7 +10,5 @@ enum {
 
 /* "BINPUT", or NULL if no opcode has this byte. */
 const char *qs_pickle_op_name(unsigned char byte);
-/* Whether torch's weights_only unpickler accepts it. */
-bool qs_pickle_op_weights_only(unsigned char byte);
 
 #endif

@@ -7,11 +7,13 @@ import copyreg
 import datetime
 import decimal
 import fractions
+import inspect
 import io
 import os
 import pickle
 import pickletools
 import random
+import re
 import resource
 import subprocess
 import sys
@@ -194,10 +196,29 @@ def test_objects(folder, deep_equal):
     print(f"{len(cases)} objects")
 
 
-WEIGHTS_ONLY = set(
-    "PROTO STOP MARK GLOBAL NEWOBJ REDUCE BUILD APPEND APPENDS SETITEM SETITEMS TUPLE TUPLE1 TUPLE2 TUPLE3 NONE NEWTRUE NEWFALSE "
-    "EMPTY_TUPLE EMPTY_LIST EMPTY_DICT EMPTY_SET BININT BININT1 BININT2 BINFLOAT BINUNICODE SHORT_BINSTRING LONG1 BINPERSID "
-    "BINGET LONG_BINGET BINPUT LONG_BINPUT".split())
+def read_table():
+    """Name -> (byte, protocol, weights_only) of src/format/pickle_ops.def."""
+    path = os.path.join(HERE, "..", "..", "src", "format", "pickle_ops.def")
+    rows = re.findall(r"^QS_PICKLE_OP\((.*), (\w+), (\d), (\d)\)", open(path).read(), re.M)
+    return {name: (ord(byte[1]) if byte[0] == "'" else int(byte, 16), int(protocol), wo == "1") for byte, name, protocol, wo in rows}
+
+
+TABLE = read_table()
+WEIGHTS_ONLY = {name for name, row in TABLE.items() if row[2]}
+
+
+def test_table():
+    """The table of opcodes is Python's, and the list of torch's unpickler."""
+    theirs = {op.name: (ord(op.code), op.proto) for op in pickletools.opcodes}
+    ours = {name: row[:2] for name, row in TABLE.items()}
+    if theirs != ours:
+        fail(f"opcodes: {set(theirs.items()) ^ set(ours.items())}")
+    from torch import _weights_only_unpickler as unpickler
+    taken = set(re.findall(r"\b([A-Z][A-Z0-9_]+)\[0\]", inspect.getsource(unpickler.Unpickler.load)))
+    # BINFLOAT came with torch 2.0.
+    if taken | {"BINFLOAT"} != WEIGHTS_ONLY:
+        fail(f"weights_only: {(taken | {'BINFLOAT'}) ^ WEIGHTS_ONLY}")
+
 
 # What Python takes and we do not, and why that is right.
 STRICTER = [
@@ -353,6 +374,7 @@ def main():
         print(e)
         return 77
     with tempfile.TemporaryDirectory(prefix="qatscope-pickle-") as folder:
+        test_table()
         test_hostile(folder)
         test_objects(folder, d.deep_equal)
         test_changed_bytes(folder, d)
