@@ -6,6 +6,9 @@
 /* With more keys the diagnosis waits until no key does. */
 enum { DIAGNOSE_AT_ONCE = 20000 };
 
+static void take_over(qs_app *a);
+static void layout_all(qs_app *a);
+
 qs_app *qs_app_new(qs_session *s, const qs_app_options *opt) {
     qs_app *a = calloc(1, sizeof *a);
     if (!a) return NULL;
@@ -20,7 +23,8 @@ qs_app *qs_app_new(qs_session *s, const qs_app_options *opt) {
     a->map.candidate = calloc(QS_CANDIDATES_MAX, sizeof *a->map.candidate);
     if (!a->map.candidate || !qs_grid_resize(&a->measure, 1, 1)) return qs_app_free(a), NULL;
     a->measure.ascii = opt->ascii;
-    qs_app_refresh(a);
+    take_over(a); /* the first frame comes before the diagnosis */
+    layout_all(a);
     qs_offer_lost_plan(a);
     return a;
 }
@@ -111,11 +115,15 @@ static void layout_all(qs_app *a) {
         if (a->stack[i]->layout) a->stack[i]->layout(a);
 }
 
-void qs_app_refresh(qs_app *a) {
+static void take_over(qs_app *a) {
     if (!qs_tree_sync(&a->tree)) qs_app_complain(a, "out of memory: the tree cannot be shown");
     a->matches = NULL;
     a->diagnosis = NULL;
     a->undiagnosed = true;
+}
+
+void qs_app_refresh(qs_app *a) {
+    take_over(a);
     if (a->tree.leaves <= DIAGNOSE_AT_ONCE) qs_app_diagnose(a);
     layout_all(a);
 }

@@ -87,6 +87,7 @@ static bool run(loop *l, const qs_ui_options *opt, qs_err *e) {
     qs_event size = {.kind = QS_EVENT_RESIZE, .x = l->w, .y = l->h}, idle = {.kind = QS_EVENT_IDLE};
     update(l, &size, &reaction);
     if (!l->term && (reaction & QS_APP_IDLE)) update(l, &idle, &reaction);
+    if (l->term && !draw(l, e)) return false; /* what the keys act on is seen first */
     if (opt->keys) {
         l->script = qs_script_of(qs_str_of(opt->keys));
         if (!run_script(l, &left, e)) return false;
