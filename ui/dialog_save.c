@@ -45,9 +45,11 @@ static void save_draw(const qs_app *a, qs_grid *g) {
     if (v)
         qs_drawz(p, x, 5, qs_verdict_loads(v) ? QS_PEN(YES) : QS_PEN(NO),
                  qs_verdict_loads(v) ? " would load: YES " : " would load: NO ");
-    if (s->problem[0]) {
+    const char *note = qs_write_note(qs_session_resolution(a->s), s->path.text);
+    if (s->problem[0] || note) {
         qs_rich text = {0}, lines = {0};
-        qs_rich_addf(&text, QS_PEN(ERROR), "%s", s->problem);
+        qs_rich_addf(&text, s->problem[0] ? QS_PEN(ERROR) : QS_PEN(NORMAL), "%s",
+                     s->problem[0] ? s->problem : note);
         qs_rich_wrap(&text, g, p.w, 0, &lines);
         for (size_t i = 0; i < 2; i++) qs_rich_draw(&lines, i, p, 0, 6 + (int)i);
         qs_rich_free(&text);

@@ -76,6 +76,7 @@ static int apply(const apply_args *a, const qs_session_options *opt) {
             print_json(a, s);
         else if (!a->common.quiet)
             print_words(a, s);
+        if (!a->common.quiet) qs_cli_note(s, a->out);
         const qs_verdict *v = qs_session_verdict(s);
         status = v && !qs_verdict_loads(v);
     }

@@ -169,6 +169,11 @@ qs_session *qs_cli_session(const qs_session_options *opt, const char *a, const c
     return NULL;
 }
 
+void qs_cli_note(const qs_session *s, const char *out) {
+    const char *note = qs_write_note(qs_session_resolution(s), out);
+    if (note) fprintf(stderr, "note: %s\n", note);
+}
+
 bool qs_cli_color(const char *when, FILE *f) {
     if (when && strcmp(when, "always") == 0) return true;
     if (when && strcmp(when, "never") == 0) return false;

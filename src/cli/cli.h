@@ -77,6 +77,9 @@ typedef struct qs_cli_common {
 qs_session *qs_cli_session(const qs_session_options *opt, const char *a, const char *b,
                            const qs_cli_common *common, qs_err *e);
 
+/* "note: ..." on stderr about the file that was saved, if there is something to know (qs_write_note). */
+void qs_cli_note(const qs_session *s, const char *out);
+
 /* Is colour wanted on this stream? `when` is the --color argument or NULL. */
 bool qs_cli_color(const char *when, FILE *f);
 /* May glyphs beyond ASCII be printed (locale is UTF-8 and --ascii was not given)? */

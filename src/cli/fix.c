@@ -203,6 +203,7 @@ static bool save(qs_session *s, const fix_args *a, fix_report *r, qs_err *e) {
     if (a->dry_run || !(r->after.loads || a->force)) return true;
     qs_write_options opt = {.in_place = a->in_place, .overwrite = true};
     r->saved = qs_session_save(s, a->out, &opt, e);
+    if (r->saved && !a->common.quiet) qs_cli_note(s, a->out);
     return r->saved;
 }
 

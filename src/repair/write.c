@@ -246,8 +246,14 @@ bool qs_write_pt(const qs_resolution *r, const char *path, const qs_write_option
     return ok;
 }
 
-const char *qs_write_note(const qs_resolution *r) {
+const char *qs_write_note(const qs_resolution *r, const char *path) {
     const qs_resolve_input *in = qs_resolution_input(r);
+    bool from_safetensors = qs_container_kind(qs_checkpoint_container(in->a)) == QS_FILE_SAFETENSORS;
+    if (qs_is_safetensors_name(path))
+        return from_safetensors
+                   ? NULL
+                   : "safetensors holds the state dict alone: _metadata and the file's other entries "
+                     "(epoch, optimizer, ...) are left out";
     if (!in->plan || qs_plan_count(in->plan) == 0 || qs_checkpoint_chosen_root(in->a)->kind != QS_ROOT_MODULE)
         return NULL;
     return "the pickled module becomes its state dict: build the model in Python and load_state_dict() it";

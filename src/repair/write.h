@@ -25,8 +25,8 @@ typedef struct qs_write_options {
  * nothing is left behind and the input is intact. `opt` may be NULL. */
 bool qs_write_pt(const qs_resolution *r, const char *path, const qs_write_options *opt, qs_err *e);
 
-/* What a person should know about the file that saving would write (a module that becomes a state dict), or
- * NULL. */
-const char *qs_write_note(const qs_resolution *r);
+/* What a person should know about the file that saving under this name would write (a module that becomes a
+ * state dict, a format that holds the state dict alone), or NULL. */
+const char *qs_write_note(const qs_resolution *r, const char *path);
 
 #endif
