@@ -99,31 +99,43 @@ static bool sync_dir(const char *file, qs_err *e) {
     return ok;
 }
 
-static bool make_backup(const char *target, const char *backup, qs_err *e) {
-    if (unlink(backup) != 0 && errno != ENOENT)
-        return qs_fail_errno(e, QS_E_IO, errno, "%s: cannot replace the backup", backup);
-    if (link(target, backup) != 0 && errno != ENOENT)
-        return qs_fail_errno(e, QS_E_IO, errno, "%s: cannot make the backup", backup);
-    return true;
+/* The backup's name while it is not certain yet that the target will be replaced. */
+static void backup_temp(const qs_temp *t, char out[PATH_MAX + 8]) {
+    snprintf(out, PATH_MAX + 8, "%s.bak", t->path);
+}
+
+static bool link_backup(const qs_temp *t, const char *as, qs_err *e) {
+    unlink(as);
+    if (link(t->target, as) == 0 || errno == ENOENT) return true;
+    return qs_fail_errno(e, QS_E_IO, errno, "%s: cannot make a backup beside it", t->target);
 }
 
 bool qs_temp_publish(qs_temp *t, const char *backup, qs_err *e) {
-    bool ok = false;
+    char kept[PATH_MAX + 8] = "";
     if (fsync(t->fd) != 0) {
         qs_fail_errno(e, QS_E_IO, errno, "%s: fsync", t->target);
-        goto done;
+        goto fail;
     }
-    if (backup && !make_backup(t->target, backup, e)) goto done;
+    if (backup) {
+        backup_temp(t, kept);
+        if (!link_backup(t, kept, e)) goto fail;
+    }
     if (rename(t->path, t->target) != 0) {
         qs_fail_errno(e, QS_E_IO, errno, "%s: cannot rename the new file onto it", t->target);
-        goto done;
+        goto fail;
     }
     pending = 0;
     close(t->fd);
-    ok = sync_dir(t->target, e);
+    /* The new file is in place; a backup that cannot take its name keeps the temporary one rather than be
+     * lost. */
+    bool ok =
+        !backup || rename(kept, backup) == 0 || errno == ENOENT ||
+        qs_fail_errno(e, QS_E_IO, errno, "%s: cannot be named; the old file is kept as %s", backup, kept);
+    ok = sync_dir(t->target, e) && ok;
     free(t);
     return ok;
-done:
+fail:
+    if (kept[0]) unlink(kept);
     qs_temp_discard(t);
     return false;
 }

@@ -14,7 +14,8 @@ bool qs_temp_create(const char *target, qs_temp **out, qs_err *e);
 int qs_temp_fd(const qs_temp *t);
 const char *qs_temp_path(const qs_temp *t); /* borrowed */
 /* fsync, rename onto the target, fsync the directory. If backup is not NULL the old target is first linked
- * under that name (an existing backup is replaced). Frees t, whether it worked or not. */
+ * under that name (an existing backup is replaced, but only once the target was). Frees t, whether it worked
+ * or not. */
 bool qs_temp_publish(qs_temp *t, const char *backup, qs_err *e);
 /* Close and unlink; NULL is fine. */
 void qs_temp_discard(qs_temp *t);
