@@ -21,7 +21,6 @@ static void python_string(qs_buf *out, qs_str s) {
 
 /* $1 and ${name} of a replacement as Python's re spells them. */
 static void python_replacement(qs_buf *out, qs_str s) {
-    qs_buf_addz(out, "r\"");
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i], next = i + 1 < s.n ? s.p[i + 1] : 0;
         if (c != '$') {
@@ -38,39 +37,60 @@ static void python_replacement(qs_buf *out, qs_str s) {
             i = to - !brace;
         }
     }
-    qs_buf_addc(out, '"');
+}
+
+/* Named groups are (?P<name>...) there; the rest of what people write is the same. */
+static void python_regex(qs_buf *out, qs_str s) {
+    for (size_t i = 0; i < s.n; i++) {
+        bool named = i + 3 < s.n && memcmp(s.p + i, "(?<", 3) == 0 && s.p[i + 3] != '=' && s.p[i + 3] != '!';
+        if (named) {
+            qs_buf_addz(out, "(?P<");
+            i += 2;
+        } else {
+            qs_buf_addc(out, s.p[i]);
+        }
+    }
 }
 
 static void glob_pattern(qs_buf *out, qs_str s) {
     for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] == '*' && i + 1 < s.n && s.p[i + 1] == '*')
-            qs_buf_addz(out, "(.*)"), i++;
-        else if (s.p[i] == '*')
+        if (s.p[i] == '*' && i + 1 < s.n && s.p[i + 1] == '*') {
+            qs_buf_addz(out, "(.*)");
+            i++;
+        } else if (s.p[i] == '*') {
             qs_buf_addz(out, "([^.]*)");
-        else if (s.p[i] == '?')
+        } else if (s.p[i] == '?') {
             qs_buf_addz(out, "([^.])");
-        else
+        } else {
             qs_buf_addf(out, strchr("\\^$.|+()[]{}", s.p[i]) ? "\\%c" : "%c", s.p[i]);
+        }
     }
 }
 
+static void prefix_lines(qs_buf *out, const qs_action *a) {
+    qs_buf_addz(out, "old = ");
+    python_string(out, a->pattern);
+    qs_buf_addz(out, "\nsd = OrderedDict((");
+    python_string(out, a->replacement);
+    qs_buf_addz(out, " + k[len(old):] if k.startswith(old) else k, v) for k, v in sd.items())\n");
+}
+
 static void rule_lines(qs_buf *out, const qs_action *a) {
-    if (a->pattern_kind == QS_PATTERN_PREFIX) {
-        qs_buf_addz(out, "old = ");
-        python_string(out, a->pattern);
-        qs_buf_addz(out, "\nsd = OrderedDict((");
-        python_string(out, a->replacement);
-        qs_buf_addz(out, " + k[len(old):] if k.startswith(old) else k, v) for k, v in sd.items())\n");
-        return;
-    }
-    qs_buf_addz(out, "rule = re.compile(r\"");
+    if (a->pattern_kind == QS_PATTERN_PREFIX) return prefix_lines(out, a);
+    qs_buf text = {0};
     if (a->pattern_kind == QS_PATTERN_GLOB)
-        glob_pattern(out, a->pattern);
+        glob_pattern(&text, a->pattern);
     else
-        qs_buf_add(out, a->pattern);
-    qs_buf_addz(out, "\")\nsd = OrderedDict((rule.sub(");
-    python_replacement(out, a->replacement);
-    qs_buf_addz(out, ", k) if rule.fullmatch(k) else k, v) for k, v in sd.items())\n");
+        python_regex(&text, a->pattern);
+    qs_buf_addz(out, "rule = re.compile(");
+    python_string(out, qs_buf_str(&text));
+    qs_buf_addz(out, ", re.S)\nsd = OrderedDict((rule.fullmatch(k).expand(");
+    text.n = 0;
+    python_replacement(&text, a->replacement);
+    python_string(out, qs_buf_str(&text));
+    qs_buf_addz(out, ") if rule.fullmatch(k) else k, v) for k, v in sd.items())\n");
+    out->failed = out->failed || text.failed;
+    qs_buf_free(&text);
 }
 
 static void rename_lines(qs_buf *out, const qs_action *a) {

@@ -146,9 +146,45 @@ def by_hand():
             assert f.read() == g.read()  # the screen and the command line write the same bytes
 
 
+def python_lines(keys):
+    """The lines `y` shows in the plan, from a screen wide and tall enough to break none."""
+    out = subprocess.run([tui.QATSCOPE, A, B, "-m", M, "--screen", "600x400", "--keys", keys + " p y"], check=True,
+                         stdout=subprocess.PIPE, env=dict(os.environ, LC_ALL="C.UTF-8")).stdout.decode()
+    lines = [line.rstrip("|").rstrip()[1:] for line in out.splitlines()]
+    end = [i for i, line in enumerate(lines) if line.startswith("j k PgDn")][0]
+    return "\n".join(lines[1:end])
+
+
+def shown_as_python():
+    """The Python shown for a plan gives the state dict that is saved."""
+    try:
+        import torch
+    except ImportError:
+        print("torch is not installed: the Python of a plan was not run")
+        return
+    plans = ["F Enter",  # a rename of pairs and an init
+             'M ^U "model.0.bn." Tab ^U "model.0.conv.module.bn." Enter',  # a prefix
+             'M BackTab Right Right Tab ^U "(.*)[.]bn[.](?<leaf>.*)" Tab ^U "$1.conv.bn.${leaf}" Enter',
+             'M BackTab Right Tab ^U "model.*.weight" Tab ^U "model.$1.module.weight" Enter',  # a glob
+             '/ "0.conv.quant.*scale" Enter c / "0.bn.bias" Enter d']  # copy and drop
+    with tui.Tui() as t:
+        for i, keys in enumerate(plans):
+            out = os.path.join(t.dir, "plan%d.pt" % i)
+            save_keys = '%s w ^U "%s" Enter' % (keys, out)
+            subprocess.run([tui.QATSCOPE, A, B, "-m", M, "--screen", "100x30", "--keys", save_keys], check=True,
+                           stdout=subprocess.PIPE)
+            names = {}
+            exec(python_lines(keys), names)
+            want, got = torch.load(out)["model"], names["sd"]
+            assert sorted(want) == sorted(got), (keys, set(want) ^ set(got))
+            for k in want:
+                assert want[k].dtype == got[k].dtype and want[k].shape == got[k].shape, (keys, k)
+                assert torch.equal(want[k], got[k]), (keys, k, want[k], got[k])
+
+
 def main():
     tui.need()
-    for test in [one_layer, whole_job, by_hand]:
+    for test in [one_layer, whole_job, by_hand, shown_as_python]:
         print(test.__name__, flush=True)
         test()
 
