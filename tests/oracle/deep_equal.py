@@ -6,6 +6,7 @@ unknown ones become stubs that keep what they were given. Runs under any torch f
 import collections
 import io
 import pickle
+import reprlib
 import types
 
 import torch
@@ -22,8 +23,11 @@ class Stub:
     def __init__(self, *args, **kwargs):
         pass
 
+    @reprlib.recursive_repr()
     def __repr__(self):
-        return "<%s>" % type(self).__name__
+        # sets are compared in the order of their reprs: it must tell stubs apart, and not by their addresses
+        cls = type(self)
+        return "<%s.%s %s %r>" % (cls.__module__, cls.__name__, getattr(cls, "key", ""), self.__dict__.get("_stub_args"))
 
     def __setstate__(self, state):
         self.__dict__["_stub_state"] = state
