@@ -262,22 +262,25 @@ static bool syntax_error(const char *json, size_t n, size_t at, qs_err *e) {
                       at + 1 >= n ? ", where it ends; is the file cut short?" : "");
 }
 
-/* cJSON makes C strings: a NUL would cut a key short in silence. */
-static size_t find_nul(const char *json, size_t n) {
-    const char *zero = n ? memchr(json, 0, n) : NULL;
-    if (zero) return (size_t)(zero - json);
-    for (size_t i = 0; i + 5 < n; i++) {
-        if (json[i] != '\\') continue;
-        if (!memcmp(json + i, "\\u0000", 6)) return i;
-        i++; /* what is escaped, a backslash perhaps */
+/* What cJSON would take in silence: a NUL cuts a key short, for it makes C strings; and bytes that are no
+ * UTF-8 cannot be printed again, so two names could become one. */
+static size_t find_bad(const char *json, size_t n) {
+    for (size_t i = 0; i < n;) {
+        uint32_t cp;
+        if (json[i] == '\\' && n - i >= 6 && !memcmp(json + i, "\\u0000", 6)) return i;
+        if (json[i] == '\\' && ++i == n)
+            break; /* what is escaped, a backslash perhaps, is looked at as a character */
+        size_t len = qs_utf8_decode((qs_str){json + i, n - i}, &cp);
+        if (len == 0 || cp == 0) return i;
+        i += len;
     }
     return SIZE_MAX;
 }
 
 static bool parse_json(const char *json, size_t n, cJSON **out, qs_err *e) {
     const char *end = json;
-    size_t nul = find_nul(json, n);
-    if (nul != SIZE_MAX) return syntax_error(json, n, nul, e);
+    size_t bad_byte = find_bad(json, n);
+    if (bad_byte != SIZE_MAX) return syntax_error(json, n, bad_byte, e);
     cJSON *root = cJSON_ParseWithLengthOpts(json, n, &end, false);
     if (!root) return syntax_error(json, n, end ? (size_t)(end - json) : 0, e);
     size_t at = (size_t)(end - json);

@@ -27,18 +27,26 @@ qs_str qs_strict_key(strict_run *r, const char *leaf) {
     return (qs_str){p, prefix.n + dot + n};
 }
 
-strict_value qs_strict_get(const strict_run *r, qs_str key) {
-    uint32_t at = qs_map_get(&r->by_key, key);
-    if (at != QS_MAP_NONE) return r->overlay.v[at].value;
+static strict_value value_at(const strict_run *r, uint32_t i) {
     strict_value v = {0};
-    uint32_t i = r->src->find(r->src->ctx, key);
-    if (i == UINT32_MAX || r->fate[i] == FATE_GONE) return v;
     qs_str own;
+    if (i == NONE || r->fate[i] == FATE_GONE) return v;
     r->src->entry(r->src->ctx, i, &own, &v.shape, &v.dtype, &v.python_type);
     v.there = true;
     /* A tensor subclass whose rebuild nobody knows has neither: it cannot be compared. */
     v.shape_known = v.shape.ndim > 0 || v.dtype != QS_DTYPE_UNKNOWN;
     return v;
+}
+
+strict_value qs_strict_get(const strict_run *r, qs_str key) {
+    uint32_t at = qs_map_get(&r->by_key, key);
+    return at != QS_MAP_NONE ? r->overlay.v[at].value : value_at(r, r->src->find(r->src->ctx, key));
+}
+
+/* The same for the key of an entry of the manifest, without a look-up. */
+static strict_value get_entry(const strict_run *r, uint32_t entry) {
+    uint32_t at = qs_map_get(&r->by_key, qs_manifest_entry(r->m, entry)->key);
+    return at != QS_MAP_NONE ? r->overlay.v[at].value : value_at(r, r->here[entry]);
 }
 
 /* The deepest module above a key. A key can be long and full of dots, module names are what they are. */
@@ -57,20 +65,30 @@ static uint32_t module_above(const strict_run *r, qs_str key, bool *direct) {
     return at;
 }
 
-/* Where a key is judged, and how it stands there. */
-static enum fate judge(const strict_run *r, qs_str key, uint32_t *module) {
+/* How a key that is no parameter or buffer of the model stands, and the module that judges it. */
+static enum fate judge_other(const strict_run *r, qs_str key, uint32_t *module) {
     bool direct;
     uint32_t at = *module = module_above(r, key, &direct);
     const qs_module *mod = qs_manifest_module(r->m, at);
     if (mod->none) return FATE_IGNORED;
-    size_t to = direct ? key.n : at ? mod->name.n + 1 : 0;
-    while (to < key.n && key.p[to] != '.') to++;
-    uint32_t x = qs_manifest_find(r->m, qs_str_sub(key, 0, to));
-    if (x != UINT32_MAX && qs_manifest_entry(r->m, x)->kind != QS_KIND_EXTRA)
-        return direct ? FATE_LOCAL : FATE_DOTTED;
-    if (!direct || key.n == 0) return FATE_STRAY;
+    if (!direct) {
+        size_t to = at ? mod->name.n + 1 : 0;
+        while (to < key.n && key.p[to] != '.') to++;
+        uint32_t x = qs_manifest_find(r->m, qs_str_sub(key, 0, to));
+        bool local = x != UINT32_MAX && qs_manifest_entry(r->m, x)->kind != QS_KIND_EXTRA;
+        return local ? FATE_DOTTED : FATE_STRAY;
+    }
+    if (key.n == 0) return FATE_STRAY;
     if (r->torch >= TORCH_EXTRA_STATE && qs_str_is(qs_str_leaf(key), "_extra_state")) return FATE_EXTRA;
     return qs_manifest_find_module(r->m, key) == QS_MODULE_NONE ? FATE_STRAY : FATE_CHILD;
+}
+
+static enum fate judge(const strict_run *r, qs_str key, uint32_t *module, uint32_t *entry) {
+    *entry = qs_manifest_find(r->m, key);
+    if (*entry == UINT32_MAX || qs_manifest_entry(r->m, *entry)->kind == QS_KIND_EXTRA)
+        return judge_other(r, key, module);
+    *module = qs_manifest_entry(r->m, *entry)->module;
+    return FATE_LOCAL;
 }
 
 static bool is_unexpected(const strict_run *r, enum fate f) {
@@ -80,21 +98,24 @@ static bool is_unexpected(const strict_run *r, enum fate f) {
 
 /* Sort the source's keys to the modules whose scan lists them, once: torch scans all keys at every module. */
 static bool sort_keys(strict_run *r) {
-    uint32_t n = r->src->count, modules = qs_manifest_module_count(r->m);
+    uint32_t n = r->src->count, modules = qs_manifest_module_count(r->m), entries = qs_manifest_count(r->m);
+    r->here = malloc(((size_t)entries + 1) * sizeof *r->here);
     r->fate = malloc((size_t)n + 1);
     r->next = malloc(((size_t)n + 1) * sizeof *r->next);
     r->first = malloc(modules * sizeof *r->first);
     r->last = malloc(modules * sizeof *r->last);
-    if (!r->fate || !r->next || !r->first || !r->last) return qs_nomem(r->err);
+    if (!r->here || !r->fate || !r->next || !r->first || !r->last) return qs_nomem(r->err);
     memset(r->first, 0xff, modules * sizeof *r->first);
+    memset(r->here, 0xff, entries * sizeof *r->here);
     for (uint32_t i = 0; i < n; i++) {
         qs_str key;
         qs_shape shape;
         qs_dtype dtype;
         const char *type;
-        uint32_t module;
+        uint32_t module, entry;
         r->src->entry(r->src->ctx, i, &key, &shape, &dtype, &type);
-        r->fate[i] = (uint8_t)judge(r, key, &module);
+        r->fate[i] = (uint8_t)judge(r, key, &module, &entry);
+        if (r->fate[i] == FATE_LOCAL) r->here[entry] = i;
         r->extras += r->fate[i] == FATE_EXTRA;
         if (!is_unexpected(r, r->fate[i])) continue;
         r->next[i] = NONE;
@@ -114,10 +135,10 @@ bool qs_strict_put(strict_run *r, qs_str key, strict_value value) {
         r->overlay.v[at].value = value;
         return true;
     }
-    uint32_t module, index = (uint32_t)r->overlay.n;
+    uint32_t module, entry, index = (uint32_t)r->overlay.n;
     if (!qs_push(&r->overlay, (strict_overlay){key, value}) || !qs_map_put(&r->by_key, key, index))
         return qs_nomem(r->err);
-    if (r->src->find(r->src->ctx, key) != UINT32_MAX || !is_unexpected(r, judge(r, key, &module)))
+    if (r->src->find(r->src->ctx, key) != UINT32_MAX || !is_unexpected(r, judge(r, key, &module, &entry)))
         return true;
     return qs_push(&r->overlay_stray, index) || qs_nomem(r->err);
 }
@@ -244,12 +265,12 @@ bool qs_strict_set_shape(strict_run *r, uint32_t entry, qs_shape shape) {
 
 static bool load_one(strict_run *r, uint32_t entry, bool strict) {
     const qs_expected *x = qs_manifest_entry(r->m, entry);
-    strict_value v = qs_strict_get(r, x->key);
+    strict_value v = get_entry(r, entry);
     for (int i = 0; i < r->replaced_count; i++)
         if (r->replaced[i].entry == entry)
             return !r->replaced[i].none || qs_push(&r->v->unexpected, x->key) || qs_nomem(r->err);
     if (!v.there) return !strict || qs_strict_missing(r, x->key);
-    if (v.injected && r->src->find(r->src->ctx, x->key) == UINT32_MAX &&
+    if (v.injected && r->here[entry] == NONE &&
         !qs_strict_advise(
             r, QS_FIND_INJECTED, x->key,
             "the checkpoint lacks it, and torch makes it: the checkpoint's version of this module is %s",
@@ -285,9 +306,9 @@ static bool scan(strict_run *r) {
     }
     /* What the classes put in comes last: the newest keys of an OrderedDict. */
     for (size_t i = 0; i < r->overlay_stray.n; i++) {
-        uint32_t module;
+        uint32_t module, entry;
         const strict_overlay *o = &r->overlay.v[r->overlay_stray.v[i]];
-        judge(r, o->key, &module);
+        judge(r, o->key, &module, &entry);
         if (o->value.there && module == r->at && !qs_push(&r->v->unexpected, o->key)) return qs_nomem(r->err);
     }
     return true;
@@ -369,6 +390,7 @@ static bool list_findings(strict_run *r) {
 }
 
 static void free_run(strict_run *r) {
+    free(r->here);
     free(r->fate);
     free(r->next);
     free(r->first);

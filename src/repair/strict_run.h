@@ -66,8 +66,9 @@ typedef struct strict_run {
     bool strict, assign;
     qs_verdict *v;
     qs_err *err;
-    uint8_t *fate;          /* [src->count] what became of entry i: enum fate */
-    uint32_t *next;         /* [src->count] next stray entry of the same module */
+    uint8_t *fate;  /* [src->count] what became of entry i: enum fate */
+    uint32_t *here; /* [manifest's entries] the entry of the source under that key, UINT32_MAX if none */
+    uint32_t *next; /* [src->count] next stray entry of the same module */
     uint32_t *first, *last; /* [modules] its stray entries in the checkpoint's order */
     QS_VEC(strict_overlay) overlay;
     qs_map by_key;                  /* of the overlay */

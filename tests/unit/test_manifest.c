@@ -142,6 +142,7 @@ static void says_what_is_wrong(void **state) {
     assert_refused("{\"a\": [1]", QS_E_INPUT, "cut short");
     assert_refused("", QS_E_INPUT, "cut short");
     assert_refused("{\"a\\u0000b\": [1]}", QS_E_INPUT, "line 1, column 4");
+    assert_refused("{\"a\": [1],\n\"b\xeb\": [1]}", QS_E_INPUT, "line 2, column 3");
     assert_refused("[1]", QS_E_INPUT, "object at the top");
     assert_refused("{\"a\": [1], \"a\": [1]}", QS_E_INPUT, "\"a\" is there twice");
     assert_refused("{\"state_dict\": [{\"key\": \"a\"}, {\"key\": \"a\"}]}", QS_E_INPUT,
