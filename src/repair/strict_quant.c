@@ -104,10 +104,12 @@ static bool replace(strict_run *r, const char *leaf, qs_str key) {
     strict_value v = qs_strict_get(r, key);
     uint32_t entry = own_entry(r, leaf);
     bool none = v.python_type && !strcmp(v.python_type, "NoneType");
-    if (v.python_type && !none)
-        return qs_strict_raise(
-            r, key, "TypeError", "cannot assign '%s' as buffer '%s' (%storch.Tensor or None expected)",
-            v.python_type, leaf, r->torch >= TORCH_BUFFER_CLASS ? "torch.nn.Buffer, " : "");
+    if (v.python_type && !none) {
+        qs_str type = qs_str_leaf(qs_str_of(v.python_type)); /* torch.typename finds no module in C types */
+        return qs_strict_raise(r, key, "TypeError",
+                               "cannot assign '%.*s' as buffer '%s' (%storch.Tensor or None expected)",
+                               QS_FMT(type), leaf, r->torch >= TORCH_BUFFER_CLASS ? "torch.nn.Buffer, " : "");
+    }
     if (entry == UINT32_MAX) return true;
     const qs_expected *x = qs_manifest_entry(r->m, entry);
     r->replaced[r->replaced_count].entry = entry;
@@ -178,6 +180,19 @@ static bool copy_scale(strict_run *r, qs_str key, const strict_value *v) {
     return ok || qs_nomem(r->err);
 }
 
+/* setattr of a parameter with something that is none; a tensor calls itself "torch.FloatTensor". */
+static bool refuse_parameter(strict_run *r, qs_str key, const strict_value *v) {
+    const qs_dtype_info *d = qs_dtype_get(v->dtype);
+    char tensor[64];
+    size_t n = strlen(d->storage) >= strlen("Storage") ? strlen(d->storage) - strlen("Storage") : 0;
+    snprintf(tensor, sizeof tensor, "torch.%s%.*sTensor", d->kind == 'Q' ? "quantized." : "", (int)n,
+             d->storage);
+    qs_str type = v->python_type ? qs_str_leaf(qs_str_of(v->python_type)) : qs_str_of(tensor);
+    return qs_strict_raise(
+        r, key, "TypeError",
+        "cannot assign '%.*s' as parameter 'zero_point' (torch.nn.Parameter or None expected)", QS_FMT(type));
+}
+
 /* Only up to 1.7 it overrides anything, and there it cannot load its own zero_point. */
 static bool load_learnable(strict_run *r) {
     if (r->torch >= TORCH_FQ_RESIZES) return qs_strict_base(r, true);
@@ -186,14 +201,7 @@ static bool load_learnable(strict_run *r) {
     strict_value s = qs_strict_get(r, scale), z = qs_strict_get(r, zero);
     if (!(s.there ? copy_scale(r, scale, &s) : qs_strict_missing(r, scale))) return false;
     if (!z.there && !qs_strict_missing(r, zero)) return false;
-    const char *type = z.python_type           ? z.python_type
-                       : z.dtype == QS_FLOAT32 ? "torch.FloatTensor"
-                                               : "torch.LongTensor";
-    if (z.there &&
-        !qs_strict_raise(r, zero, "TypeError",
-                         "cannot assign '%s' as parameter 'zero_point' (torch.nn.Parameter or None expected)",
-                         type))
-        return false;
+    if (z.there && !refuse_parameter(r, zero, &z)) return false;
     return qs_strict_base(r, true);
 }
 
