@@ -43,6 +43,45 @@ static bool inject(strict_run *r, const char *leaf, qs_shape shape, qs_dtype dty
         r, key, (strict_value){.injected = true, .shape_known = true, .shape = shape, .dtype = dtype});
 }
 
+static const qs_module *child(const strict_run *r, const qs_module *mod, const char *leaf) {
+    for (uint32_t c = mod->first_child; c != QS_MODULE_NONE; c = qs_manifest_module(r->m, c)->next_sibling)
+        if (qs_str_is(qs_str_leaf(qs_manifest_module(r->m, c)->name), leaf))
+            return qs_manifest_module(r->m, c);
+    return NULL;
+}
+
+/* "weight_g" -> "parametrizations.weight.original0", if "weight_v" is there too. */
+static bool rename_weight_norm(strict_run *r, qs_str name) {
+    char leaf[4][256];
+    qs_str key[4];
+    strict_value v[2];
+    int n = (int)(name.n < 200 ? name.n : 200);
+    snprintf(leaf[0], sizeof *leaf, "%.*s_g", n, name.p);
+    snprintf(leaf[1], sizeof *leaf, "%.*s_v", n, name.p);
+    snprintf(leaf[2], sizeof *leaf, "parametrizations.%.*s.original0", n, name.p);
+    snprintf(leaf[3], sizeof *leaf, "parametrizations.%.*s.original1", n, name.p);
+    for (int i = 0; i < 4; i++) {
+        key[i] = qs_strict_key(r, leaf[i]);
+        if (!key[i].p) return qs_nomem(r->err);
+    }
+    for (int i = 0; i < 2; i++) v[i] = qs_strict_get(r, key[i]);
+    if (!v[0].there || !v[1].there) return true;
+    return qs_strict_pop(r, key[0]) && qs_strict_pop(r, key[1]) && qs_strict_put(r, key[2], v[0]) &&
+           qs_strict_put(r, key[3], v[1]);
+}
+
+bool qs_strict_hooks(strict_run *r) {
+    if (r->torch < TORCH_WEIGHT_NORM) return true;
+    const qs_module *all = child(r, r->mod, "parametrizations");
+    for (uint32_t c = all ? all->first_child : QS_MODULE_NONE; c != QS_MODULE_NONE;
+         c = qs_manifest_module(r->m, c)->next_sibling) {
+        const qs_module *list = qs_manifest_module(r->m, c), *first = child(r, list, "0");
+        if (!first || !qs_str_is(first->class_name, "torch.nn.utils.parametrizations._WeightNorm")) continue;
+        if (!rename_weight_norm(r, qs_str_leaf(list->name))) return false;
+    }
+    return true;
+}
+
 static bool load_batchnorm(strict_run *r) {
     if (r->version < 2 && own_entry(r, "running_mean") != UINT32_MAX) {
         qs_str key = qs_strict_key(r, "num_batches_tracked");

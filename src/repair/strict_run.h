@@ -16,6 +16,7 @@ enum {
     TORCH_FQ_RESIZES = 108,    /* FakeQuantize resizes its buffers instead of replacing them */
     TORCH_NON_TENSOR = 112,    /* a non-tensor is an error message, no AttributeError */
     TORCH_ASSIGN = 201,        /* load_state_dict(assign=True) */
+    TORCH_WEIGHT_NORM = 201,   /* parametrizations.weight_norm takes weight_g and weight_v */
     TORCH_EXACT_NAMES = 202,   /* an undotted key must be a parameter or buffer, a dotted one below a child */
     TORCH_NONE_IS_NEW = 203,   /* a per-channel observer without a version is read as version 3 */
     TORCH_BUFFER_CLASS = 205,  /* nn.Buffer, which a message names */
@@ -124,6 +125,8 @@ bool qs_strict_advise(strict_run *r, qs_finding_kind kind, qs_str key, const cha
     __attribute__((format(printf, 4, 5)));
 /* Module._load_from_state_dict with strict=True or False. */
 bool qs_strict_base(strict_run *r, bool strict);
+/* What hooks do to the dict before anything is loaded: weight_norm's old names. */
+bool qs_strict_hooks(strict_run *r);
 /* The class's own _load_from_state_dict. */
 bool qs_strict_load(strict_run *r, strict_class c);
 

@@ -368,6 +368,14 @@ def is_packed(key, old):
     return not isinstance(old, torch.Tensor) or old.is_quantized or "_packed_params" in key
 
 
+def old_weight_norm(state):
+    """The names of nn.utils.weight_norm."""
+    for key in list(state):
+        for new, old in (("parametrizations.weight.original0", "weight_g"), ("parametrizations.weight.original1", "weight_v")):
+            if key.endswith(new) and R.random() < 0.9:
+                state[key[:-len(new)] + old] = state.pop(key)
+
+
 def edit(state, packed):
     meta = getattr(state, "_metadata", None)
     state = collections.OrderedDict((k, v.clone() if isinstance(v, torch.Tensor) and not v.is_quantized else v) for k, v in state.items())
@@ -376,6 +384,8 @@ def edit(state, packed):
     metadata(state)
     if R.random() < 0.1:
         old_convbn(state)
+    if R.random() < 0.5:
+        old_weight_norm(state)
     if R.random() < 0.1:
         for key in list(state):
             if key.endswith(("min_val", "max_val")):

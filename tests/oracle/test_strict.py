@@ -28,6 +28,8 @@ def generate(version, folder, seed, count, script="strict_cases.py"):
             return "python3-torch 1.13 is not installed"
         command = [sys.executable] + args
     else:
+        if os.geteuid() != 0:
+            return "tests/oracle/torch-at needs root"
         roots = os.environ.get("TORCH_ROOTS", os.path.expanduser("~/.cache/torch-roots"))
         if not os.path.isdir(os.path.join(roots, SUITES[version])) and not os.environ.get("TORCH_FETCH"):
             return "no root for it; tests/oracle/torch-at %s --install fetches one" % SUITES[version]
@@ -78,6 +80,17 @@ def run(version, seed, count):
             shutil.rmtree(folder)
 
 
+def real_log(folder):
+    """The text torch 1.13 printed for the real pair, a hundred kilobytes of it, byte for byte."""
+    with open(os.path.join(folder, "float-into-qat.torch113.log"), encoding="utf-8") as f:
+        want = f.read().partition("RuntimeError: ")[2].rstrip("\n")
+    done = subprocess.run([QATSCOPE, "check", os.path.join(folder, "yolov8n-sparseml-float.pt"), "-m",
+                           os.path.join(folder, "qat.truth.json"), "--quiet"], stdout=subprocess.PIPE)
+    same = done.returncode == 1 and done.stdout.decode("utf-8") == want + "\n"
+    print("the real log: %s" % ("the same text" if same else "DIFFERS"))
+    return not same
+
+
 def main():
     if not QATSCOPE or not os.path.exists(QATSCOPE):
         print("SKIPPED: no qatscope binary")
@@ -88,6 +101,10 @@ def main():
     results = [run(v, seed, count) for v in versions]
     if all(r is None for r in results):
         return 77
+    if os.environ.get("QATSCOPE_REAL"):
+        results.append(real_log(os.environ["QATSCOPE_REAL"]))
+    else:
+        print("the real log: SKIPPED, QATSCOPE_REAL names no folder with it")
     return 1 if any(results) else 0
 
 
