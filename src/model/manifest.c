@@ -177,3 +177,25 @@ const qs_expected *qs_manifest_entry(const qs_manifest *m, uint32_t i) {
 uint32_t qs_manifest_find(const qs_manifest *m, qs_str key) {
     return qs_map_get(&m->by_key, key);
 }
+
+/* A look-up, because a hostile module can have as many entries and children as it likes. */
+static uint32_t find_joined(const qs_map *map, qs_str module, qs_str leaf) {
+    char small[512];
+    size_t dot = module.n ? 1 : 0, n = module.n + dot + leaf.n;
+    char *p = n <= sizeof small ? small : malloc(n);
+    if (!p) return UINT32_MAX;
+    if (module.n) memcpy(p, module.p, module.n);
+    if (dot) p[module.n] = '.';
+    if (leaf.n) memcpy(p + module.n + dot, leaf.p, leaf.n);
+    uint32_t at = qs_map_get(map, (qs_str){p, n});
+    if (p != small) free(p);
+    return at;
+}
+
+uint32_t qs_manifest_find_in(const qs_manifest *m, qs_str module, qs_str leaf) {
+    return find_joined(&m->by_key, module, leaf);
+}
+
+uint32_t qs_manifest_find_child(const qs_manifest *m, qs_str module, qs_str leaf) {
+    return find_joined(&m->by_name, module, leaf);
+}

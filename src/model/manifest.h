@@ -84,4 +84,9 @@ uint32_t qs_manifest_count(const qs_manifest *m);
 const qs_expected *qs_manifest_entry(const qs_manifest *m, uint32_t i);
 uint32_t qs_manifest_find(const qs_manifest *m, qs_str key);
 
+/* The entry "MODULE.leaf", the module "MODULE.leaf"; without the dot for the top. UINT32_MAX if there is
+ * none. */
+uint32_t qs_manifest_find_in(const qs_manifest *m, qs_str module, qs_str leaf);
+uint32_t qs_manifest_find_child(const qs_manifest *m, qs_str module, qs_str leaf);
+
 #endif

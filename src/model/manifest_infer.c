@@ -109,16 +109,13 @@ static void lift_attributes(qs_manifest *m) {
 /* --- classes guessed from the keys --- */
 
 static const qs_expected *own(const qs_manifest *m, const qs_module *mod, const char *leaf) {
-    for (uint32_t i = 0; i < mod->entry_count; i++)
-        if (qs_str_is(qs_str_leaf(m->entries.v[mod->first_entry + i].key), leaf))
-            return &m->entries.v[mod->first_entry + i];
-    return NULL;
+    uint32_t i = qs_manifest_find_in(m, mod->name, qs_str_of(leaf));
+    return i == UINT32_MAX ? NULL : &m->entries.v[i];
 }
 
 static const qs_module *child(const qs_manifest *m, const qs_module *mod, const char *leaf) {
-    for (uint32_t i = mod->first_child; i != QS_MODULE_NONE; i = m->modules.v[i].next_sibling)
-        if (qs_str_is(qs_str_leaf(m->modules.v[i].name), leaf)) return &m->modules.v[i];
-    return NULL;
+    uint32_t i = qs_manifest_find_child(m, mod->name, qs_str_of(leaf));
+    return i == QS_MODULE_NONE ? NULL : &m->modules.v[i];
 }
 
 static bool is_fakequant(const qs_manifest *m, const qs_module *mod) {

@@ -240,14 +240,8 @@ static bool load_tensor(strict_run *r, const qs_expected *x, const strict_value 
 static qs_str first_key(const strict_run *r, uint32_t entry) {
     const qs_expected *x = qs_manifest_entry(r->m, entry);
     qs_str same = qs_manifest_module(r->m, x->module)->same_as;
-    uint32_t first = same.n ? qs_manifest_find_module(r->m, same) : QS_MODULE_NONE;
-    if (first == QS_MODULE_NONE) return x->key;
-    const qs_module *mod = qs_manifest_module(r->m, first);
-    for (uint32_t i = 0; i < mod->entry_count; i++) {
-        qs_str key = qs_manifest_entry(r->m, mod->first_entry + i)->key;
-        if (qs_str_eq(qs_str_leaf(key), qs_str_leaf(x->key))) return key;
-    }
-    return x->key;
+    uint32_t first = same.n ? qs_manifest_find_in(r->m, same, qs_str_leaf(x->key)) : UINT32_MAX;
+    return first == UINT32_MAX ? x->key : qs_manifest_entry(r->m, first)->key;
 }
 
 qs_shape qs_strict_shape(const strict_run *r, uint32_t entry) {

@@ -25,11 +25,8 @@ strict_class qs_strict_class_of(const qs_module *mod) {
 }
 
 uint32_t qs_strict_entry(const qs_manifest *m, const qs_module *mod, const char *leaf) {
-    for (uint32_t i = 0; i < mod->entry_count; i++) {
-        const qs_expected *x = qs_manifest_entry(m, mod->first_entry + i);
-        if (x->kind != QS_KIND_EXTRA && qs_str_is(qs_str_leaf(x->key), leaf)) return mod->first_entry + i;
-    }
-    return UINT32_MAX;
+    uint32_t i = qs_manifest_find_in(m, mod->name, qs_str_of(leaf));
+    return i == UINT32_MAX || qs_manifest_entry(m, i)->kind == QS_KIND_EXTRA ? UINT32_MAX : i;
 }
 
 static uint32_t own_entry(const strict_run *r, const char *leaf) {
@@ -44,10 +41,10 @@ static bool inject(strict_run *r, const char *leaf, qs_shape shape, qs_dtype dty
 }
 
 static const qs_module *child(const strict_run *r, const qs_module *mod, const char *leaf) {
-    for (uint32_t c = mod->first_child; c != QS_MODULE_NONE; c = qs_manifest_module(r->m, c)->next_sibling)
-        if (qs_str_is(qs_str_leaf(qs_manifest_module(r->m, c)->name), leaf))
-            return qs_manifest_module(r->m, c);
-    return NULL;
+    uint32_t i = mod->first_child == QS_MODULE_NONE
+                     ? QS_MODULE_NONE
+                     : qs_manifest_find_child(r->m, mod->name, qs_str_of(leaf));
+    return i == QS_MODULE_NONE ? NULL : qs_manifest_module(r->m, i);
 }
 
 /* "weight_g" -> "parametrizations.weight.original0", if "weight_v" is there too. */
@@ -187,16 +184,12 @@ static bool take_two(strict_run *r, const char *a, const char *b, bool replaced)
  * both. */
 static bool share_with_observer(strict_run *r) {
     static const char *const names[] = {"scale", "zero_point"};
-    for (uint32_t c = r->mod->first_child; c != QS_MODULE_NONE;
-         c = qs_manifest_module(r->m, c)->next_sibling) {
-        const qs_module *child = qs_manifest_module(r->m, c);
-        if (!qs_str_is(qs_str_leaf(child->class_name), "FixedQParamsObserver")) continue;
-        for (int i = 0; i < 2; i++) {
-            uint32_t own = own_entry(r, names[i]), shared = qs_strict_entry(r->m, child, names[i]);
-            if (own == UINT32_MAX || shared == UINT32_MAX) continue;
-            if (!qs_strict_set_shape(r, shared, qs_strict_shape(r, own))) return false;
-        }
-        break;
+    const qs_module *observer = child(r, r->mod, "activation_post_process");
+    if (!observer || !qs_str_is(qs_str_leaf(observer->class_name), "FixedQParamsObserver")) return true;
+    for (int i = 0; i < 2; i++) {
+        uint32_t own = own_entry(r, names[i]), shared = qs_strict_entry(r->m, observer, names[i]);
+        if (own == UINT32_MAX || shared == UINT32_MAX) continue;
+        if (!qs_strict_set_shape(r, shared, qs_strict_shape(r, own))) return false;
     }
     return true;
 }
