@@ -2,7 +2,6 @@
 host's), 1.7, 2.6 and 2.14.  STRICT_SEED and STRICT_COUNT choose the cases, STRICT_TORCH the versions."""
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys

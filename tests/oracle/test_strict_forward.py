@@ -2,7 +2,6 @@
 of runs.  STRICT_SEED, STRICT_COUNT and STRICT_TORCH as in test_strict.py."""
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
