@@ -125,7 +125,7 @@ static void print_words(const fix_args *a, const fix_report *r) {
         if (r->drops) printf(", drops %u", r->drops);
         printf("\n");
     }
-    if (r->assumed.observed[0]) printf("weight scales: such as %s\n", r->assumed.observed);
+    if (r->assumed.observed[0]) printf("weight scales: e.g. %s\n", r->assumed.observed);
     for (size_t i = 0; i < r->assumed.n; i++)
         printf("assumed for %u quantizer%s: %s\n", r->assumed.count[i], r->assumed.count[i] == 1 ? "" : "s",
                r->assumed.text[i]);

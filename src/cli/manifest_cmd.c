@@ -2,6 +2,7 @@
  * itself. */
 #include "base/tempfile.h"
 #include "cli/cli.h"
+#include "quant/manifest_config.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -28,13 +29,25 @@ static bool deliver(qs_str text, const char *path, qs_err *e) {
     return false;
 }
 
+/* What a reader should know of a manifest that no model stood by. */
+static void tell(const qs_config_count *n) {
+    if (n->told)
+        fprintf(stderr, "the settings of %u quantizers (dtype, scheme, range) follow from their numbers\n",
+                n->told);
+    if (n->unsure)
+        fprintf(stderr, "the settings of %u quantizers do not: the manifest is without them\n", n->unsure);
+}
+
 static bool from_checkpoint(const char *path, const char *root, const char *out, qs_err *e) {
     qs_open_options open = {.root = root, .limits = QS_LIMITS_DEFAULT};
     qs_checkpoint *c = NULL;
     qs_manifest *m = NULL;
     qs_buf b = {0};
-    bool ok = qs_checkpoint_open(path, &open, &c, e) && qs_manifest_from_checkpoint(c, &m, e);
+    qs_config_count count = {0};
+    bool ok = qs_checkpoint_open(path, &open, &c, e) && qs_manifest_from_checkpoint(c, &m, e) &&
+              qs_manifest_infer_configs(m, c, &count, e);
     if (ok) ok = qs_manifest_print(m, &b) ? deliver(qs_buf_str(&b), out, e) : qs_nomem(e);
+    if (ok) tell(&count);
     qs_buf_free(&b);
     qs_manifest_close(m);
     qs_checkpoint_close(c);

@@ -304,8 +304,9 @@ static const qs_evidence_list *all_evidence(const qs_init_context *x, bool weigh
 
 /* The block's own numbers rule; where they leave a choice, the others' narrow it down, if they can. */
 static int narrow_down(const qs_qconfig *base, qs_evidence_list *own, const qs_evidence_list *all,
-                       qs_qconfig *out, bool *ok) {
+                       qs_block_config *config, qs_qconfig *out, bool *ok) {
     int count = own->n ? surviving(base, own->v, own->n, out) : 0;
+    config->own_numbers = count > 0;
     if (count == 1) return 1;
     if (count == 0) return all->n ? surviving(base, all->v, all->n, out) : 0;
     qs_qconfig both;
@@ -324,7 +325,7 @@ static bool from_evidence(const qs_init_context *x, const qs_block *b, qs_init_c
         0; /* a saved scale tells the range it was computed with, whatever that was made from */
     bool ok = qs_evidence_collect(x, b->name, b->weight, 1, &arena, &own, e);
     const qs_evidence_list *all = ok ? all_evidence(x, b->weight, cache, &local, &arena, e) : NULL;
-    int count = all ? narrow_down(&base, &own, all, &found, &ok) : 0;
+    int count = all ? narrow_down(&base, &own, all, out, &found, &ok) : 0;
     if (count) {
         out->cfg = found;
         out->from = own.n ? own.v[0].where : all->v[0].where;

@@ -30,6 +30,7 @@ typedef struct qs_fill {
 typedef struct qs_block_config {
     qs_qconfig cfg;
     const char *from;      /* "the manifest", "populated siblings in B", "the keys (dtype and shape)" */
+    bool own_numbers;      /* the quantizer's own scale and range say so, not those of its like */
     bool ambiguous;        /* a person should confirm: `question` says what */
     char question[160];
 } qs_block_config;

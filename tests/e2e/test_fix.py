@@ -353,7 +353,9 @@ def real_pair(folder):
     a, b, truth = (os.path.join(REAL, n) for n in ("yolov8n-sparseml-float.pt", "yolov8n-sparseml-qat.pt", "qat.truth.json"))
     out, plan = os.path.join(folder, "yolo.pt"), os.path.join(folder, "yolo.json")
     before = torch.load(a)
-    for target in (["-m", truth], [b]):
+    made = os.path.join(folder, "made.json")
+    run("manifest", b, "-o", made)
+    for target in (["-m", truth], [b], ["-m", made]):
         report = json.loads(run("fix", a, *target, "-o", out, "--plan-out", plan, "--json").stdout)
         assert (report["renames"], report["initialises"]) == (348, 1428), report
         after = torch.load(out)

@@ -180,6 +180,21 @@ def compare_pickled(name, base, manifest):
     expect(name + ": bn_eps of a pickled ConvBn", pickled["modules"]["conv"].get("bn_eps"), 1e-3)
 
 
+def compare_settings(name, guessed, real):
+    """Settings of quantizers as their numbers tell them: scheme and range are the model's."""
+    told = [path for path, module in guessed.items() if "qscheme" in module]
+    for leaf in ("quant.activation_post_process", "conv.weight_fake_quant", "fc.weight_fake_quant"):
+        expect("%s: settings told of %s" % (name, leaf), leaf in told, True)
+    for path in told:
+        # with reduce_range torch 1.7's module says 0..255 while its observer computes with 0..127
+        if real[path].get("reduce_range") and name.startswith("torch 1.7"):
+            continue
+        for field in ("dtype", "qscheme", "quant_min", "quant_max"):
+            expect("%s: guessed %s of %s" % (name, field, path), guessed[path][field], real[path][field])
+        if "channel" in real[path]["qscheme"]:
+            expect("%s: guessed axis of %s" % (name, path), guessed[path]["ch_axis"], real[path]["ch_axis"])
+
+
 def run(version, folder):
     exporter = subprocess.run([QATSCOPE, "manifest", "--exporter"], stdout=subprocess.PIPE, check=True).stdout
     with open(os.path.join(folder, "exporter.py"), "wb") as f:
@@ -205,6 +220,7 @@ def run(version, folder):
             expect(name + ": guessed version of " + path, module.get("version"), real["version"])
             if module["class"] and real["class"].startswith("torch.") and "activation_post_process" in path:
                 expect(name + ": guessed class of " + path, module["class"].split(".")[-1], real["class"].split(".")[-1])
+        compare_settings(name, guessed["modules"], manifest["modules"])
 
 
 def main():
