@@ -41,6 +41,14 @@ static void derived_free(derived *d) {
     *d = (derived){0};
 }
 
+static void documents_free(qs_session *s) {
+    derived_free(&s->d);
+    qs_manifest_close(s->manifest);
+    qs_manifest_close(s->of_b);
+    qs_checkpoint_close(s->b);
+    qs_checkpoint_close(s->a);
+}
+
 qs_session *qs_session_new(const qs_session_options *opt) {
     qs_session *s = calloc(1, sizeof *s);
     if (!s) return NULL;
@@ -58,12 +66,8 @@ qs_session *qs_session_new(const qs_session_options *opt) {
 
 void qs_session_free(qs_session *s) {
     if (!s) return;
-    derived_free(&s->d);
+    documents_free(s);
     qs_plan_free(s->plan);
-    qs_manifest_close(s->manifest);
-    qs_manifest_close(s->of_b);
-    qs_checkpoint_close(s->b);
-    qs_checkpoint_close(s->a);
     free(s->root);
     free(s);
 }
@@ -174,6 +178,70 @@ bool qs_session_refresh(qs_session *s, qs_err *e) {
     s->d = d;
     s->revision++;
     return true;
+}
+
+/* ---- other documents in an open session ---- */
+
+/* Opens into *n what takes a document's place. */
+static bool open_new(const qs_session *s, const qs_exchange *x, qs_session *n, qs_log_summary *summary,
+                     qs_err *e) {
+    qs_open_options open = s->opt.open;
+    open.root = x->root;
+    open.limits.progress = x->progress;
+    if (!x->path && x->what == QS_DOCUMENT_A) return qs_fail(e, QS_E_USAGE, "there is always an A");
+    if (!x->path) return true;
+    switch (x->what) {
+    case QS_DOCUMENT_A: return qs_checkpoint_open(x->path, &open, &n->a, e);
+    case QS_DOCUMENT_B:
+        return qs_checkpoint_open(x->path, &open, &n->b, e) && qs_manifest_from_checkpoint(n->b, &n->of_b, e);
+    case QS_DOCUMENT_MANIFEST: return qs_manifest_open(x->path, &open.limits, &n->manifest, e);
+    case QS_DOCUMENT_LOG: return qs_log_manifest(x->path, s->a, &open.limits, &n->manifest, summary, e);
+    }
+    return false;
+}
+
+/* The documents of `from` that an exchange is about go to `to`. */
+static void move_documents(qs_session *to, qs_session *from, qs_document what) {
+    if (what == QS_DOCUMENT_A) {
+        to->a = from->a, from->a = NULL;
+    } else if (what == QS_DOCUMENT_B) {
+        to->b = from->b, from->b = NULL;
+        to->of_b = from->of_b, from->of_b = NULL;
+    } else {
+        to->manifest = from->manifest, from->manifest = NULL;
+    }
+}
+
+bool qs_session_exchange(qs_session *s, const qs_exchange *x, qs_log_summary *summary, bool *plan_fails,
+                         qs_err *e) {
+    qs_session fresh = {0}, old = {0};
+    derived d = {0};
+    *plan_fails = false;
+    if (!open_new(s, x, &fresh, summary, e)) return documents_free(&fresh), false;
+    qs_plan *empty = x->forget_plan ? qs_plan_new() : NULL, *plan = s->plan;
+    bool ok = !x->forget_plan || empty || qs_nomem(e);
+    move_documents(&old, s, x->what);
+    move_documents(s, &fresh, x->what);
+    if (empty) s->plan = empty;
+    if (ok && !derive(s, &d, e)) {
+        ok = false;
+        *plan_fails = e->code == QS_E_REFUSED && qs_plan_count(s->plan) > 0;
+    }
+    if (ok) {
+        old.d = s->d;
+        s->d = d;
+        s->revision++;
+        if (empty) qs_plan_free(plan);
+    } else {
+        derived_free(&d);
+        move_documents(&fresh, s, x->what);
+        move_documents(s, &old, x->what);
+        s->plan = plan;
+        qs_plan_free(empty);
+        documents_free(&fresh);
+    }
+    documents_free(&old);
+    return ok;
 }
 
 const qs_matches *qs_session_matches(qs_session *s) {

@@ -39,6 +39,22 @@ bool qs_session_open_log(qs_session *s, const char *path, bool evidence_only, qs
  */
 bool qs_session_refresh(qs_session *s, qs_err *e);
 
+typedef enum qs_document { QS_DOCUMENT_A, QS_DOCUMENT_B, QS_DOCUMENT_MANIFEST, QS_DOCUMENT_LOG } qs_document;
+
+typedef struct qs_exchange {
+    qs_document what;
+    const char *path;            /* NULL takes B or the manifest (or the log in its place) away */
+    const char *root;            /* of A or B; NULL: chosen by itself */
+    bool forget_plan;            /* the plan, and what could be undone of it, is thrown away */
+    const qs_progress *progress; /* of opening; NULL is fine */
+} qs_exchange;
+
+/* Puts another document in the place of one of an open session, lays the plan over it and derives all anew.
+ * On failure everything is as before; *plan_fails then tells whether the document itself would do and only
+ * the plan does not apply to it. `summary` is for a log, and may be NULL. */
+bool qs_session_exchange(qs_session *s, const qs_exchange *x, qs_log_summary *summary, bool *plan_fails,
+                         qs_err *e);
+
 const qs_checkpoint *qs_session_a(const qs_session *s);
 const qs_checkpoint *qs_session_b(const qs_session *s);    /* NULL if none */
 const qs_manifest *qs_session_target(const qs_session *s); /* NULL if none */

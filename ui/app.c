@@ -41,6 +41,7 @@ void qs_app_free(qs_app *a) {
     qs_arena_free(&a->init.arena);
     qs_arena_free(&a->init.preview_arena);
     qs_vec_free(&a->init.block);
+    qs_completion_clear(&a->prompt.completion);
     qs_history_free(&a->searches);
     qs_history_free(&a->rules);
     qs_history_free(&a->paths);

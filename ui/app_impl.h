@@ -6,6 +6,7 @@
 #include "session_preview.h"
 #include "ui/app.h"
 #include "ui/commands.h"
+#include "ui/complete.h"
 #include "ui/prompt.h"
 #include "ui/rich.h"
 #include "ui/tree.h"
@@ -25,7 +26,8 @@ typedef struct qs_view {
 } qs_view;
 
 extern const qs_view qs_view_tree, qs_view_text, qs_view_plan, qs_view_prompt, qs_view_map, qs_view_rule,
-    qs_view_init, qs_view_fix, qs_view_save, qs_view_filter, qs_view_confirm, qs_view_lesson, qs_view_see;
+    qs_view_init, qs_view_fix, qs_view_save, qs_view_filter, qs_view_confirm, qs_view_roots, qs_view_lesson,
+    qs_view_see;
 
 /* Where things are on the screen. */
 typedef struct qs_layout {
@@ -59,9 +61,20 @@ typedef struct qs_text_state {
 typedef struct qs_prompt_state {
     const char *label;
     qs_line line;
-    bool command; /* Tab completes the names of commands */
     void (*accept)(qs_app *a, qs_str text);
+    qs_completion completion; /* Tab asks for it */
 } qs_prompt_state;
+
+/* A question whose answer may be refused by the plan: what was to be opened. */
+typedef struct qs_opening {
+    qs_document what;
+    char path[QS_LINE_MAX], root[QS_LINE_MAX];
+    bool has_root;
+} qs_opening;
+
+typedef struct qs_roots_state {
+    qs_list list; /* the roots of A, then those of B */
+} qs_roots_state;
 
 typedef struct qs_candidate {
     char key[QS_LINE_MAX], reason[96];
@@ -186,6 +199,8 @@ struct qs_app {
     qs_history searches, rules, paths, names;
     qs_text_state text;
     qs_prompt_state prompt;
+    qs_opening opening;
+    qs_roots_state roots;
     qs_list plan_list;
     qs_map_state map;
     qs_rule_state rule;
@@ -262,6 +277,17 @@ void qs_key_cell(const qs_app *a, const qs_row *row, int column, char *out, size
 bool qs_list_command(qs_list *l, qs_command c);
 void qs_save_plan_open(qs_app *a);
 void qs_load_plan_open(qs_app *a);
+void qs_search_for(qs_app *a, qs_str pattern);
+void qs_save_plan_as(qs_app *a, qs_str path);
+void qs_load_plan_from(qs_app *a, qs_str path);
+
+/* ---- documents.c: other files in an open session ---- */
+void qs_open_document(qs_app *a, qs_document what, qs_str path); /* n == 0 takes it away */
+/* Ask for the path; `what` as in qs_open_document. */
+void qs_open_document_ask(qs_app *a, qs_document what);
+/* Another state dict of A or B. */
+void qs_open_root(qs_app *a, qs_document what, qs_str root);
+void qs_roots_open(qs_app *a);
 
 /* What is known of a quantizer: its configuration, its values, and what they cost on the weight. */
 void qs_value_text(qs_rich *r, const qs_preview_value *v); /* "scale 0.0015   " */
@@ -283,14 +309,20 @@ void qs_trace_open(qs_app *a);
 void qs_lessons_view_open(qs_app *a);
 void qs_see_view_open(qs_app *a);
 void qs_lesson_state_free(qs_app *a);
+/* Tab completes nothing unless a->prompt.completion is told what. */
 void qs_prompt_open(qs_app *a, const char *label, qs_str text, qs_history *history,
                     void (*accept)(qs_app *a, qs_str text));
+void qs_command_line_open(qs_app *a);
+void qs_go_to_ask(qs_app *a);
+/* The command with what follows its name on the ':' line; n == 0 is the command alone. */
+void qs_app_command_with(qs_app *a, qs_command c, qs_str argument);
 void qs_map_open(qs_app *a);
 void qs_rule_open(qs_app *a);
 void qs_rule_edit(qs_app *a, size_t action);
 void qs_init_open(qs_app *a);
 void qs_fix_open(qs_app *a);
 void qs_save_open(qs_app *a);
+void qs_save_open_as(qs_app *a, qs_str path);
 void qs_filter_open(qs_app *a);
 void qs_quit(qs_app *a);
 /* Where the last session on this file was lost, ask what is to become of its plan. */

@@ -27,19 +27,23 @@ qs_command qs_command_find(qs_str name, qs_context where) {
     return n == 1 && name.n ? found : QS_CMD_NONE;
 }
 
-size_t qs_command_complete(qs_str start, qs_context where, char *out, size_t cap) {
-    size_t n = 0;
-    qs_str common = start;
-    for (qs_command c = QS_CMD_NONE + 1; c < QS_CMD_COUNT; c++) {
-        if (!candidate(c, start, where)) continue;
-        qs_str name = qs_str_of(infos[c].name);
-        if (n++ == 0) common = name;
-        size_t same = 0;
-        while (same < common.n && same < name.n && common.p[same] == name.p[same]) same++;
-        common = qs_str_sub(common, 0, same);
-    }
-    snprintf(out, cap, "%.*s", QS_FMT(common));
-    return n;
+qs_command qs_command_next(qs_command c, qs_str start, qs_context where) {
+    for (c++; c < QS_CMD_COUNT; c++)
+        if (candidate(c, start, where)) return c;
+    return QS_CMD_NONE;
+}
+
+qs_argument qs_command_argument(qs_command c, const char **word) {
+    static const struct {
+        qs_argument kind;
+        const char *word;
+    } arguments[QS_CMD_COUNT] = {
+#define QS_ARGUMENT(NAME, KIND, word) [QS_CMD_##NAME] = {QS_ARG_##KIND, word},
+#include "ui/commands.def"
+    };
+    if (c >= QS_CMD_COUNT) c = QS_CMD_NONE;
+    if (word) *word = arguments[c].word ? arguments[c].word : "";
+    return arguments[c].kind;
 }
 
 /* The next blank-separated word of *rest; n == 0 at the end. */

@@ -28,11 +28,23 @@ typedef struct qs_command_info {
     const char *group, *help;
 } qs_command_info;
 const qs_command_info *qs_command_get(qs_command c);
+
+/* What may follow a command's name on the ':' line. */
+typedef enum qs_argument {
+    QS_ARG_NONE,
+    QS_ARG_TEXT,
+    QS_ARG_PATH,
+    QS_ARG_KEY,   /* a key or module of the tree */
+    QS_ARG_ORDER, /* qs_sort_word */
+    QS_ARG_ROOT,  /* a state dict of A */
+} qs_argument;
+qs_argument qs_command_argument(qs_command c,
+                                const char **word); /* word: "FILE", for the help; may be NULL */
+
 /* The command of this name, or the only one that begins so in that context; NONE if there is none or more. */
 qs_command qs_command_find(qs_str name, qs_context where);
-/* What the name could be completed to: the longest text all candidates share, into out. Returns how many
- * there are. */
-size_t qs_command_complete(qs_str start, qs_context where, char *out, size_t cap);
+/* The commands that begin so in that context: the first from *c on, NONE at the end. Start with *c = NONE. */
+qs_command qs_command_next(qs_command c, qs_str start, qs_context where);
 
 enum { QS_BINDINGS_MAX = 256 };
 typedef struct qs_keymap {

@@ -10,17 +10,21 @@ static void propose(const qs_app *a, char *out, size_t cap) {
 
 void qs_save_open(qs_app *a) {
     char path[QS_LINE_MAX];
-    qs_save_state *s = &a->save;
-    if (a->opt.read_only) return qs_app_say(a, "read-only: nothing is written");
     if (a->opt.out_path)
         snprintf(path, sizeof path, "%s", a->opt.out_path);
     else
         propose(a, path, sizeof path);
+    qs_save_open_as(a, qs_str_of(path));
+}
+
+void qs_save_open_as(qs_app *a, qs_str path) {
+    qs_save_state *s = &a->save;
+    if (a->opt.read_only) return qs_app_say(a, "read-only: nothing is written");
     s->field = 0;
     s->overwrite = s->in_place = false;
     s->problem[0] = 0;
     s->path.history = &a->paths;
-    qs_line_set(&s->path, qs_str_of(path));
+    qs_line_set(&s->path, path);
     qs_app_open(a, &qs_view_save);
 }
 

@@ -11,7 +11,8 @@
 #include "ui/list.h"
 
 typedef enum qs_sort { QS_SORT_MODEL, QS_SORT_NAME, QS_SORT_SIZE, QS_SORT_COUNT } qs_sort;
-const char *qs_sort_name(qs_sort s);
+const char *qs_sort_name(qs_sort s); /* "by size" */
+const char *qs_sort_word(qs_sort s); /* "size" */
 
 /* One visible line. A chain of modules that hold nothing but one module is one line. */
 typedef struct qs_tree_line {

@@ -22,7 +22,7 @@ static void seek(qs_app *a, uint8_t flag, int dir, const char *none) {
         qs_app_say(a, dir > 0 ? "passed the end, on from the top" : "passed the top, on from the end");
 }
 
-static void on_search(qs_app *a, qs_str text) {
+void qs_search_for(qs_app *a, qs_str text) {
     bool wrapped;
     if (!qs_tree_search(&a->tree, text)) return qs_app_complain(a, "out of memory");
     if (text.n == 0) return;
@@ -36,28 +36,25 @@ static void on_search(qs_app *a, qs_str text) {
                qs_search_is_plain(a->tree.search) ? " (as plain text: it is no regular expression)" : "");
 }
 
-static void on_command_name(qs_app *a, qs_str text) {
-    qs_command c = qs_command_find(text, QS_CTX_TREE);
-    if (c == QS_CMD_NONE && text.n)
-        qs_app_complain(a, "there is no command \"%.*s\"; ? lists them", QS_FMT(text));
-    else
-        qs_app_command(a, c);
-}
-
-static void on_save_plan(qs_app *a, qs_str path) {
+void qs_save_plan_as(qs_app *a, qs_str typed) {
+    char path[QS_LINE_MAX];
     qs_err e = QS_ERR_INIT;
-    if (path.n == 0) return;
-    if (qs_session_save_plan(a->s, path.p, &e))
-        qs_app_say(a, "the plan is saved as %s", path.p);
+    if (a->opt.read_only) return qs_app_say(a, "read-only: nothing is written");
+    if (typed.n == 0) return;
+    qs_path_expand(typed, path, sizeof path);
+    if (qs_session_save_plan(a->s, path, &e))
+        qs_app_say(a, "the plan is saved as %s", path);
     else
         qs_app_fail(a, &e);
 }
 
-static void on_load_plan(qs_app *a, qs_str path) {
+void qs_load_plan_from(qs_app *a, qs_str typed) {
+    char path[QS_LINE_MAX];
     qs_err e = QS_ERR_INIT;
-    if (path.n == 0) return;
+    if (typed.n == 0) return;
+    qs_path_expand(typed, path, sizeof path);
     qs_tree_remember(&a->tree);
-    if (!qs_session_load_plan(a->s, path.p, &e)) return qs_app_fail(a, &e);
+    if (!qs_session_load_plan(a->s, path, &e)) return qs_app_fail(a, &e);
     qs_app_refresh(a);
     qs_app_say(a, "the plan now has %zu actions; u undoes", qs_plan_count(qs_session_plan(a->s)));
 }
@@ -155,11 +152,13 @@ static bool shape_command(qs_app *a, qs_command c) {
 void qs_save_plan_open(qs_app *a) {
     if (a->opt.read_only) return qs_app_say(a, "read-only: nothing is written");
     if (qs_plan_count(qs_session_plan(a->s)) == 0) return qs_app_say(a, "the plan is empty");
-    qs_prompt_open(a, "save the plan as: ", QS_STR("plan.json"), &a->paths, on_save_plan);
+    qs_prompt_open(a, "save the plan as: ", QS_STR("plan.json"), &a->paths, qs_save_plan_as);
+    a->prompt.completion.what = QS_ARG_PATH;
 }
 
 void qs_load_plan_open(qs_app *a) {
-    qs_prompt_open(a, "add the plan in: ", QS_STR(""), &a->paths, on_load_plan);
+    qs_prompt_open(a, "add the plan in: ", QS_STR(""), &a->paths, qs_load_plan_from);
+    a->prompt.completion.what = QS_ARG_PATH;
 }
 
 static bool tree_command(qs_app *a, qs_command c) {
@@ -168,13 +167,11 @@ static bool tree_command(qs_app *a, qs_command c) {
     case QS_CMD_PARENT: qs_tree_to_parent(&a->tree); break;
     case QS_CMD_NEXT_PROBLEM: seek(a, QS_KEY_PROBLEM, 1, "there is no problem"); break;
     case QS_CMD_PREV_PROBLEM: seek(a, QS_KEY_PROBLEM, -1, "there is no problem"); break;
-    case QS_CMD_SEARCH: qs_prompt_open(a, "/", QS_STR(""), &a->searches, on_search); break;
+    case QS_CMD_SEARCH: qs_prompt_open(a, "/", QS_STR(""), &a->searches, qs_search_for); break;
     case QS_CMD_NEXT: seek(a, QS_KEY_HIT, 1, "nothing was searched for, or found; / searches"); break;
     case QS_CMD_PREV: seek(a, QS_KEY_HIT, -1, "nothing was searched for, or found; / searches"); break;
-    case QS_CMD_COMMAND:
-        qs_prompt_open(a, ":", QS_STR(""), &a->names, on_command_name);
-        a->prompt.command = true;
-        break;
+    case QS_CMD_COMMAND: qs_command_line_open(a); break;
+    case QS_CMD_GO: qs_go_to_ask(a); break;
     case QS_CMD_FIX: qs_fix_open(a); break;
     case QS_CMD_MAP: qs_map_open(a); break;
     case QS_CMD_RULE: qs_rule_open(a); break;
@@ -189,6 +186,13 @@ static bool tree_command(qs_app *a, qs_command c) {
     case QS_CMD_LESSONS: qs_lessons_view_open(a); break;
     case QS_CMD_SAVE_PLAN: qs_save_plan_open(a); break;
     case QS_CMD_LOAD_PLAN: qs_load_plan_open(a); break;
+    case QS_CMD_ROOTS: qs_roots_open(a); break;
+    case QS_CMD_OPEN_A: qs_open_document_ask(a, QS_DOCUMENT_A); break;
+    case QS_CMD_OPEN_B: qs_open_document_ask(a, QS_DOCUMENT_B); break;
+    case QS_CMD_OPEN_MODEL: qs_open_document_ask(a, QS_DOCUMENT_MANIFEST); break;
+    case QS_CMD_LOG: qs_open_document_ask(a, QS_DOCUMENT_LOG); break;
+    case QS_CMD_CLOSE_B: qs_open_document(a, QS_DOCUMENT_B, QS_STR("")); break;
+    case QS_CMD_CLOSE_MODEL: qs_open_document(a, QS_DOCUMENT_MANIFEST, QS_STR("")); break;
     case QS_CMD_QUIT: qs_quit(a); break;
     default: return false;
     }

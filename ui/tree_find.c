@@ -7,6 +7,11 @@ const char *qs_sort_name(qs_sort s) {
     return names[s < QS_SORT_COUNT ? s : QS_SORT_MODEL];
 }
 
+const char *qs_sort_word(qs_sort s) {
+    static const char *const words[QS_SORT_COUNT] = {"model", "name", "size"};
+    return words[s < QS_SORT_COUNT ? s : QS_SORT_MODEL];
+}
+
 /* Bytes of the key's value, from whichever side has it. */
 static uint64_t row_bytes(const qs_tree *t, uint32_t i) {
     const qs_row *row = qs_compare_row(t->c, i);

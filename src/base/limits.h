@@ -3,7 +3,7 @@
 #ifndef QS_BASE_LIMITS_H
 #define QS_BASE_LIMITS_H
 
-#include <stdint.h>
+#include "base/err.h"
 
 typedef struct qs_limits {
     uint64_t zip_entries, zip_directory_bytes, zip_name_bytes;
@@ -13,6 +13,8 @@ typedef struct qs_limits {
     uint64_t depth; /* of walkers over the object graph */
     uint64_t ndim;
     uint64_t json_bytes; /* manifests, plans, indexes */
+    const qs_progress
+        *progress; /* not a size but somebody's patience: asked while a pickle is read; may be NULL */
 } qs_limits;
 
 #define QS_LIMITS_DEFAULT                                                                                    \

@@ -309,6 +309,7 @@ bool qs_container_open(qs_file *f, const qs_limits *limits, qs_container **out, 
     }
     c->file = f;
     c->limits = *limits;
+    c->limits.progress = NULL; /* the caller's, for the time of this call */
     bool ok = qs_zip_find_end(f, &end, e) && qs_zip_read_dir(f, &end, limits, &c->directory, &c->entries, e);
     if (ok && end.entries > UINT32_MAX - 1)
         ok = qs_fail(e, QS_E_LIMIT, "%s: too many zip entries", qs_file_path(f));

@@ -25,6 +25,8 @@ typedef struct vm {
     size_t fold_budget;         /* bytes that folds may still copy: a hostile pickle folds one string often */
 } vm;
 
+enum { OPS_A_STEP = 1 << 16 }; /* between two looks at whether anybody still waits */
+
 const char *qs_pickle_op_name(unsigned char byte) {
     switch (byte) {
 #define QS_PICKLE_OP(b, NAME, protocol, wo)                                                                  \
@@ -564,6 +566,8 @@ static bool run(vm *m) {
         else
             return qs_read_u8(&m->in), false; /* which says that the end is missing */
         if (++m->ops > m->lim->opcodes) return over(m, "opcodes", m->lim->opcodes);
+        if (m->ops % OPS_A_STEP == 0 && !qs_progress_step(m->lim->progress, m->at, m->in.n, m->err))
+            return false;
         if (m->op == PK_STOP) break;
         /* Some arguments are read without looking at the cursor's error: it is looked at here. */
         if (!step(m) || !qs_reader_ok(&m->in)) return false;

@@ -109,6 +109,7 @@ bool qs_checkpoint_open(const char *path, const qs_open_options *opt, qs_checkpo
     c->limits = opt && opt->limits.pickle_bytes ? opt->limits : QS_LIMITS_DEFAULT;
     c->path = qs_arena_str(&c->arena, qs_str_of(path)).p;
     bool ok = c->path ? open_into(c, path, opt, e) : qs_nomem(e);
+    c->limits.progress = NULL; /* the caller's, for the time of this call */
     if (ok) {
         *out = c;
         return true;

@@ -1,6 +1,7 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/map.h"
+#include "base/path_names.h"
 #include "base/reader.h"
 #include "base/tempfile.h"
 #include "base/vec.h"
@@ -9,6 +10,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -118,6 +120,52 @@ static void test_json_string(void **state) {
     qs_buf_free(&b);
 }
 
+static void touch(const char *dir, const char *name) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fclose(f);
+}
+
+static void expect_names(const char *dir, const char *begun, const char *const *want) {
+    char start[128];
+    qs_arena arena = {0};
+    qs_names names = {0};
+    snprintf(start, sizeof start, "%s/%s", dir, begun);
+    assert_true(qs_path_names(qs_str_of(start), &arena, &names));
+    size_t n = 0;
+    for (; want[n]; n++) {
+        assert_true(n < names.n);
+        qs_str rest = qs_str_sub(names.v[n], strlen(dir) + 1, names.v[n].n);
+        assert_true(qs_str_is(rest, want[n]));
+    }
+    assert_int_equal(names.n, n);
+    qs_vec_free(&names);
+    qs_arena_free(&arena);
+}
+
+static void test_path_names(void **state) {
+    (void)state;
+    char dir[] = "/tmp/qs-names-XXXXXX", sub[64], command[96], out[64];
+    assert_non_null(mkdtemp(dir));
+    snprintf(sub, sizeof sub, "%s/a folder", dir);
+    assert_int_equal(mkdir(sub, 0700), 0);
+    touch(dir, "a10.pt"), touch(dir, "a9.pt"), touch(dir, "b"), touch(dir, ".hidden");
+    expect_names(dir, "", (const char *const[]){"a folder/", "a9.pt", "a10.pt", "b", NULL});
+    expect_names(dir, "a", (const char *const[]){"a folder/", "a9.pt", "a10.pt", NULL});
+    expect_names(dir, ".", (const char *const[]){".hidden", NULL});
+    expect_names(dir, "c", (const char *const[]){NULL});
+    expect_names(dir, "none/", (const char *const[]){NULL});
+    setenv("HOME", "/home/x", 1);
+    qs_path_expand(QS_STR("~/m.pt"), out, sizeof out);
+    assert_string_equal(out, "/home/x/m.pt");
+    qs_path_expand(QS_STR("m~/"), out, sizeof out);
+    assert_string_equal(out, "m~/");
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    assert_int_equal(system(command), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_printable_escapes_what_moves_the_cursor),
@@ -127,6 +175,7 @@ int main(void) {
         cmocka_unit_test(test_reader_is_sticky),
         cmocka_unit_test(test_temp_publishes_or_leaves_nothing),
         cmocka_unit_test(test_json_string),
+        cmocka_unit_test(test_path_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

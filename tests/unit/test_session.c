@@ -3,6 +3,7 @@
 #include "repair_fixture.h"
 
 #include "base/file.h"
+#include "format/pickle.h"
 
 static char dir[] = "/tmp/qs-session-XXXXXX";
 static char path_a[64], path_b[64], path_plan[64], path_out[64];
@@ -206,6 +207,79 @@ static void test_bn_eps_goes_into_the_plan(void **state) {
     qs_session_free(s);
 }
 
+static bool exchange(qs_session *s, qs_document what, const char *path, bool *plan_fails, qs_err *e) {
+    qs_exchange x = {.what = what, .path = path};
+    return qs_session_exchange(s, &x, NULL, plan_fails, e);
+}
+
+static void test_other_documents(void **state) {
+    (void)state;
+    qs_err e = QS_ERR_INIT, none = QS_ERR_INIT;
+    bool plan_fails;
+    qs_session *s = open_pair();
+    const qs_diagnosis *d = qs_session_diagnosis(s);
+    assert_true(qs_session_do_all(s, d->actions, d->action_count, &e));
+    size_t actions = qs_plan_count(qs_session_plan(s));
+    uint64_t revision = qs_session_revision(s);
+    const qs_checkpoint *a = qs_session_a(s);
+    const qs_compare *tree = qs_session_compare(s);
+
+    assert_false(exchange(s, QS_DOCUMENT_A, "/nonexistent/x.pt", &plan_fails, &none));
+    assert_false(plan_fails);
+    e = (qs_err)QS_ERR_INIT;
+    assert_false(exchange(s, QS_DOCUMENT_A, path_b, &plan_fails, &e)); /* what is renamed is not in it */
+    assert_true(plan_fails);
+    assert_int_equal(e.code, QS_E_REFUSED);
+    assert_ptr_equal(qs_session_a(s), a);
+    assert_ptr_equal(qs_session_compare(s), tree);
+    assert_int_equal(qs_session_revision(s), revision);
+    assert_true(qs_verdict_loads(qs_session_verdict(s)));
+
+    e = (qs_err)QS_ERR_INIT;
+    assert_true(exchange(s, QS_DOCUMENT_A, path_a, &plan_fails, &e)); /* the same file again: it applies */
+    assert_ptr_not_equal(qs_session_a(s), a);
+    assert_int_equal(qs_plan_count(qs_session_plan(s)), actions);
+    assert_true(qs_verdict_loads(qs_session_verdict(s)));
+
+    qs_exchange x = {.what = QS_DOCUMENT_A, .path = path_b, .forget_plan = true};
+    assert_true(qs_session_exchange(s, &x, NULL, &plan_fails, &e));
+    assert_int_equal(qs_plan_count(qs_session_plan(s)), 0);
+    assert_true(qs_verdict_loads(qs_session_verdict(s)));
+    assert_true(exchange(s, QS_DOCUMENT_B, NULL, &plan_fails, &e));
+    assert_null(qs_session_b(s));
+    assert_null(qs_session_target(s));
+    assert_null(qs_session_verdict(s));
+    assert_false(exchange(s, QS_DOCUMENT_A, NULL, &plan_fails, &e));
+    qs_session_free(s);
+}
+
+static bool never(void *ctx, uint64_t done, uint64_t total) {
+    (void)ctx, (void)done, (void)total;
+    return false;
+}
+
+/* Patience is asked for once in 65536 opcodes: only a large file can be cancelled, and needs to be. */
+static void test_opening_is_cancelled(void **state) {
+    (void)state;
+    enum { N = 1 << 18 };
+    char *big = malloc(N + 8);
+    qs_err e = QS_ERR_INIT;
+    qs_graph *g = NULL;
+    qs_progress p = {never, NULL};
+    qs_limits limits = QS_LIMITS_DEFAULT;
+    assert_non_null(big);
+    size_t n = 0;
+    big[n++] = '\x80', big[n++] = 2;
+    for (size_t i = 0; i < N / 2; i++) big[n++] = 'N', big[n++] = '0'; /* None, and away with it */
+    big[n++] = 'N', big[n++] = '.';
+    assert_true(qs_pickle_read(big, n, "data.pkl", &limits, &g, &e));
+    qs_graph_free(g);
+    limits.progress = &p;
+    assert_false(qs_pickle_read(big, n, "data.pkl", &limits, &g, &e));
+    assert_int_equal(e.code, QS_E_CANCELLED);
+    free(big);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_repair_undo_redo),
@@ -215,6 +289,8 @@ int main(void) {
         cmocka_unit_test(test_save_and_reopen),
         cmocka_unit_test(test_without_documents),
         cmocka_unit_test(test_bn_eps_goes_into_the_plan),
+        cmocka_unit_test(test_other_documents),
+        cmocka_unit_test(test_opening_is_cancelled),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }
