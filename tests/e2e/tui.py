@@ -45,14 +45,22 @@ class Tui:
     def screen(self):
         return self.tmux("capture-pane", "-p")
 
+    @staticmethod
+    def drawn(screen):
+        """False for a frame of the explorer that is not all there yet: it is drawn from the top down, and ends with a line
+        of hints (there is none where the window is too small for anything)."""
+        return "would load:" not in screen or screen.rstrip("\n") == screen[:-1]
+
     def until(self, *wanted, **kw):
-        """Waits until all texts are on the screen (and none of `gone`)."""
+        """Waits until all texts are on the screen (and none of `gone`), and the screen stays as it is."""
         gone = kw.get("gone", ())
         end = time.time() + WAIT
+        before = None
         while True:
             now = self.screen()
-            if all(w in now for w in wanted) and not any(g in now for g in gone):
+            if all(w in now for w in wanted) and not any(g in now for g in gone) and self.drawn(now) and now == before:
                 return now
+            before = now
             if time.time() > end:
                 raise AssertionError("waited for %r without %r; the screen is\n%s" % (wanted, gone, now))
             time.sleep(0.02)
