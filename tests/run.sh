@@ -1,9 +1,9 @@
 #!/bin/sh
 # Installs what the tests need, builds and runs every test, and ends with ctest's own summary. A check that could not run
-# here is listed there as skipped, by name. Three builds: clang with warnings as errors, gcc with ASan and UBSan (all tests
-# but those that run PyTorch), gcc with warnings as errors (all tests).
+# here is listed there as skipped, by name. Four builds: clang with warnings as errors, gcc with ASan and UBSan (all tests
+# but those that run PyTorch), the fuzzers (each for some seconds), gcc with warnings as errors (all tests).
 #   tests/run.sh          everything
-#   tests/run.sh --quick  the third build only
+#   tests/run.sh --quick  the last build only
 set -eu
 cd "$(dirname "$0")/.."
 . tests/packages.sh
@@ -33,6 +33,8 @@ if [ "${1:-}" != --quick ]; then
     build asan
     ctest --test-dir build/asan --output-on-failure --parallel "$jobs" --exclude-regex '^oracle\.' || status=1
     [ "$status" -eq 0 ] || echo "== FAILED under ASan + UBSan, see above"
+    echo "== fuzzing"
+    sh tests/fuzz/run.sh || status=1
 fi
 build test
 ctest --test-dir build/test --output-on-failure --parallel "$jobs" || status=1
