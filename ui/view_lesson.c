@@ -7,7 +7,7 @@
 /* Lessons: the list of them, and pages with the rows of the open file they speak of. The pages are made by
  * teach/lesson; what a person has done is kept in a log beside the other state. */
 
-enum { ROWS_MAX = 200, ROWS_MIN = 4 };
+enum { ROWS_MAX = 200, ROWS_MIN = 4, TRIES = 3 };
 
 struct qs_lesson_state {
     qs_lessons *all;
@@ -23,7 +23,7 @@ struct qs_lesson_state {
     qs_list rows;
     int text_h;
     bool right; /* the question has been answered */
-    bool hint;
+    int wrong;  /* answers so far; the first shows the hint, the third the answer */
 };
 
 static qs_lesson_subject subject(const qs_app *a) {
@@ -57,13 +57,23 @@ static void add_presses(struct qs_lesson_state *l, const qs_lesson_page *p) {
     if (p->press_count) qs_rich_line(&l->text);
     for (size_t i = 0; i < p->press_count; i++) {
         char key[24] = "";
-        qs_command c = qs_command_find(p->press[i].command, QS_CTX_TREE);
-        if (c != QS_CMD_NONE) qs_command_key(c, key, sizeof key);
+        qs_command_key(qs_command_find(p->press[i].command, QS_CTX_TREE), key, sizeof key);
         qs_rich_line(&l->text);
         qs_rich_addf(&l->text, QS_PEN(DIM), i ? "       " : "press  ");
         qs_rich_addf(&l->text, QS_PEN(KEY), "%s", key);
         qs_rich_addf(&l->text, QS_PEN(NORMAL), "  %.*s", QS_FMT(p->press[i].why));
     }
+}
+
+static void add_answer(qs_app *a) {
+    struct qs_lesson_state *l = a->lesson;
+    qs_lesson_subject s = subject(a);
+    qs_buf text = {0};
+    qs_err e = QS_ERR_INIT;
+    if (!qs_lesson_answer(current(l), l->page, &s, &text, &e)) qs_app_fail(a, &e);
+    qs_rich_line(&l->text);
+    qs_rich_addf(&l->text, QS_PEN(STRONG), "the answer: %.*s", QS_FMT(qs_buf_str(&text)));
+    qs_buf_free(&text);
 }
 
 static void build_page(qs_app *a) {
@@ -80,9 +90,21 @@ static void build_page(qs_app *a) {
     if (l->right) {
         qs_rich_line(&l->text);
         qs_rich_addf(&l->text, QS_PEN(YES), " right ");
-    } else if (l->hint) {
+    } else if (l->wrong) {
         add_part(a, QS_LESSON_HINT, QS_PEN(TOLERATED), width);
+        if (l->wrong >= TRIES) add_answer(a);
     }
+}
+
+/* In the order in which the page names them, each once. */
+static size_t list_rows(const qs_compare *c, const qs_str *globs, size_t n, uint32_t *out) {
+    size_t count = 0;
+    for (size_t g = 0; g < n; g++)
+        for (uint32_t i = 0; i < qs_compare_rows(c) && count < ROWS_MAX; i++) {
+            qs_str key = qs_compare_row(c, i)->key;
+            if (qs_lesson_is_shown(&globs[g], 1, key) && !qs_lesson_is_shown(globs, g, key)) out[count++] = i;
+        }
+    return count;
 }
 
 static void find_rows(qs_app *a) {
@@ -93,8 +115,7 @@ static void find_rows(qs_app *a) {
     size_t n, count = 0;
     qs_err e = QS_ERR_INIT;
     if (qs_lesson_shows(current(l), l->page, &s, &arena, &globs, &n, &e))
-        for (uint32_t i = 0; i < qs_compare_rows(s.compare) && count < ROWS_MAX; i++)
-            if (qs_lesson_is_shown(globs, n, qs_compare_row(s.compare, i)->key)) l->row[count++] = i;
+        count = list_rows(s.compare, globs, n, l->row);
     qs_arena_free(&arena);
     qs_list_resize(&l->rows, count, l->rows.height);
 }
@@ -124,7 +145,8 @@ static void rebuild(qs_app *a, bool anew) {
     struct qs_lesson_state *l = a->lesson;
     if (anew) {
         l->rows = l->scroll = (qs_list){0};
-        l->right = l->hint = false;
+        l->right = false;
+        l->wrong = 0;
     }
     lesson_layout(a);
 }
@@ -146,12 +168,26 @@ static void lesson_close(qs_app *a) {
     if (!qs_lesson_log_save(l->log, l->log_path, &e)) qs_app_fail(a, &e);
 }
 
+/* A teacher's slip is told at once. */
+static bool check_presses(const qs_lessons *all, qs_err *e) {
+    qs_lesson_page p;
+    for (size_t i = 0; i < qs_lessons_count(all); i++)
+        for (size_t k = 0; qs_lesson_page_at(qs_lessons_at(all, i), k, &p); k++)
+            for (size_t j = 0; j < p.press_count; j++)
+                if (qs_command_find(p.press[j].command, QS_CTX_TREE) == QS_CMD_NONE)
+                    return qs_fail(
+                        e, QS_E_INPUT, "lesson %s, line %u: there is no command '%.*s' in the tree",
+                        qs_lesson_name(qs_lessons_at(all, i)), p.press[j].line, QS_FMT(p.press[j].command));
+    return true;
+}
+
 static bool make_state(qs_app *a, qs_err *e) {
     struct qs_lesson_state *l = calloc(1, sizeof *l);
     if (!l) return qs_nomem(e);
     a->lesson = l;
     if (!a->opt.keep_progress || !qs_lesson_log_path(l->log_path, sizeof l->log_path)) l->log_path[0] = 0;
-    return qs_lessons_open(a->opt.lessons, &l->all, e) && qs_lesson_log_open(l->log_path, &l->log, e);
+    return qs_lessons_open(a->opt.lessons, &l->all, e) && check_presses(l->all, e) &&
+           qs_lesson_log_open(l->log_path, &l->log, e);
 }
 
 void qs_lesson_state_free(qs_app *a) {
@@ -176,19 +212,28 @@ void qs_lessons_view_open(qs_app *a) {
 
 /* ---- drawing ---- */
 
+/* At the right end of a line; where it begins. */
+static int draw_page_number(qs_pane p, int y, qs_pen pen, size_t page, size_t pages) {
+    char text[64];
+    snprintf(text, sizeof text, " page %zu of %zu", page + 1, pages);
+    return qs_draw_right(p, p.w, y, pen, qs_str_of(text));
+}
+
 static void draw_list(const qs_app *a, qs_pane p) {
     const struct qs_lesson_state *l = a->lesson;
     qs_lesson_subject s = subject(a);
     size_t i;
     for (int y = 0; y < p.h && qs_list_at(&l->list, y, &i); y++) {
         const qs_lesson *x = qs_lessons_at(l->all, i);
-        const char *why = NULL;
+        qs_err why = QS_ERR_INIT;
         bool can = qs_lesson_applies(x, &s, &why), done = qs_lesson_log_done(l->log, qs_lesson_name(x));
+        size_t at = qs_lesson_log_page(l->log, qs_lesson_name(x));
         qs_drawz(p, 0, y, QS_PEN(OK), done ? "✓" : " ");
         qs_drawz(p, 2, y, can ? QS_PEN(STRONG) : QS_PEN(DIM), qs_lesson_title(x));
+        if (at && !done) draw_page_number(p, y, QS_PEN(DIM), at, qs_lesson_pages(x));
         if (i != l->list.cursor) continue;
         qs_pane_select(p, y);
-        qs_drawf(p, 2, p.h - 1, QS_PEN(DIM), "%s%s", can ? "" : "needs ", can ? qs_lesson_about(x) : why);
+        qs_drawz(p, 2, p.h - 1, QS_PEN(DIM), can ? qs_lesson_about(x) : why.msg);
     }
 }
 
@@ -226,8 +271,9 @@ static void draw_page(const qs_app *a, qs_pane p) {
 
 static void draw_hints(const qs_app *a, qs_pane p) {
     static const char *const of_list[] = {"j k", "choose", "Enter", "begin", "q", "back to the tree", NULL};
-    static const char *const of_page[] = {
-        "n", "next", "p", "previous", "a", "answer", "Enter", "to this row in the tree", "q", "list", NULL};
+    static const char *const of_page[] = {"n", "next page", "p",     "previous",
+                                          "a", "answer",    "Enter", "to this row in the tree",
+                                          "q", "list",      NULL};
     qs_dialog_hints(p, p.h - 1, a->lesson->paging ? of_page : of_list);
 }
 
@@ -239,12 +285,12 @@ static void lesson_draw(const qs_app *a, qs_grid *g) {
     qs_draw_fill(p, 0, 0, p.w, 1, QS_PEN(HEAD));
     qs_pane inside = qs_pane_sub(p, 1, 1, p.w - 2, p.h - 2);
     qs_lesson_page page;
-    char text[160];
     if (l->paging && qs_lesson_page_at(current(l), l->page, &page)) {
-        int x = qs_drawf(p, 1, 0, QS_PEN(TITLE), "%s", qs_lesson_title(current(l)));
-        qs_drawf(p, x + 2, 0, QS_PEN(HEAD), "%s", page.title);
-        snprintf(text, sizeof text, " page %zu of %zu", l->page + 1, qs_lesson_pages(current(l)));
-        qs_draw_right(p, p.w - 1, 0, QS_PEN(HEAD), qs_str_of(text));
+        qs_pane head = qs_pane_sub(p, 1, 0, p.w - 2, 1);
+        int end = draw_page_number(head, 0, QS_PEN(HEAD), l->page, qs_lesson_pages(current(l)));
+        int x = qs_drawz(qs_pane_sub(head, 0, 0, end, 1), 0, 0, QS_PEN(TITLE), qs_lesson_title(current(l)));
+        int room = end - x - 2;
+        if (room > 8) qs_draw_fit(head, x + 2, 0, room, QS_PEN(HEAD), qs_str_of(page.title), false);
         draw_page(a, inside);
     } else {
         qs_drawz(p, 1, 0, QS_PEN(TITLE), "lessons on the open file");
@@ -259,9 +305,9 @@ static void begin(qs_app *a) {
     struct qs_lesson_state *l = a->lesson;
     qs_lesson_subject s = subject(a);
     const qs_lesson *x = qs_lessons_at(l->all, l->list.cursor);
-    const char *why;
+    qs_err e = QS_ERR_INIT;
     if (!x) return;
-    if (!qs_lesson_applies(x, &s, &why)) return qs_app_say(a, "this lesson needs %s", why);
+    if (!qs_lesson_applies(x, &s, &e)) return qs_app_fail(a, &e);
     l->lesson = l->list.cursor;
     l->page = qs_lesson_log_page(l->log, qs_lesson_name(x));
     if (l->page >= qs_lesson_pages(x) || qs_lesson_log_done(l->log, qs_lesson_name(x))) l->page = 0;
@@ -269,13 +315,43 @@ static void begin(qs_app *a) {
     rebuild(a, true);
 }
 
-static void go_to_row(qs_app *a) {
-    struct qs_lesson_state *l = a->lesson;
-    if (l->rows.count == 0) return qs_app_say(a, "this page shows no rows: n is the next page");
+/* The tree's cursor on the chosen row, if the page shows any. */
+static bool choose_row(qs_app *a) {
+    const struct qs_lesson_state *l = a->lesson;
+    if (l->rows.count == 0) return true;
     const qs_row *row = qs_compare_row(qs_session_compare(a->s), l->row[l->rows.cursor]);
+    if (qs_tree_reveal(&a->tree, row->tree)) return true;
+    qs_app_complain(a, "out of memory");
+    return false;
+}
+
+static void go_to_row(qs_app *a) {
+    if (a->lesson->rows.count == 0) return qs_app_say(a, "this page shows no rows: n is the next page");
     qs_app_close(a);
-    if (!qs_tree_reveal(&a->tree, row->tree)) return qs_app_complain(a, "out of memory");
-    qs_app_say(a, "L goes back to the lesson");
+    if (choose_row(a)) qs_app_say(a, "L goes back to the lesson");
+}
+
+/* Those open a page of their own, and q leads back to the lesson; the others work in the tree. */
+static bool is_page(qs_command c) {
+    return c == QS_CMD_EXPLAIN || c == QS_CMD_TRACE || c == QS_CMD_SEE || c == QS_CMD_VERDICT;
+}
+
+/* What the page says to press works from the page. */
+static bool press(qs_app *a, uint32_t key) {
+    struct qs_lesson_state *l = a->lesson;
+    qs_command c = qs_keymap_find(&a->keymap, QS_CTX_TREE, key);
+    qs_lesson_page p;
+    bool told = false;
+    if (!l->paging || c == QS_CMD_NONE || !qs_lesson_page_at(current(l), l->page, &p)) return false;
+    if (qs_keymap_find(&a->keymap, QS_CTX_LESSON, key) != QS_CMD_NONE) return false;
+    for (size_t i = 0; i < p.press_count; i++)
+        told = told || qs_command_find(p.press[i].command, QS_CTX_TREE) == c;
+    if (!told || !choose_row(a)) return told;
+    if (is_page(c)) return qs_view_tree.command(a, c);
+    qs_app_close(a);
+    qs_app_command(a, c);
+    if (!a->message.text[0] && qs_app_top(a) == &qs_view_tree) qs_app_say(a, "L goes back to the lesson");
+    return true;
 }
 
 static void turn(qs_app *a, int by) {
@@ -302,7 +378,7 @@ static void on_answer(qs_app *a, qs_str typed) {
     if (!typed.n) return;
     if (!qs_lesson_check(current(l), l->page, &s, typed, &right, &e)) return qs_app_fail(a, &e);
     l->right = right;
-    l->hint = !right;
+    l->wrong += !right;
     if (!right) qs_app_say(a, "not quite: a answers again");
     rebuild(a, false);
     qs_list_goto(&l->scroll, l->scroll.count - 1); /* to where the reply stands */
@@ -343,6 +419,7 @@ static bool lesson_command(qs_app *a, qs_command c) {
 
 static bool lesson_event(qs_app *a, const qs_event *ev) {
     struct qs_lesson_state *l = a->lesson;
+    if (ev->kind == QS_EVENT_KEY) return press(a, ev->key);
     if (ev->kind != QS_EVENT_MOUSE) return false;
     qs_list *list = l->paging ? &l->rows : &l->list;
     int top = l->paging ? l->text_h + 2 : 2;

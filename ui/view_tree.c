@@ -294,10 +294,11 @@ static void draw_hints(const qs_app *a, qs_grid *g) {
     } hints[] = {{QS_CMD_HELP, "help"}, {QS_CMD_SEARCH, "search"}, {QS_CMD_FILTER, "filter"},
                  {QS_CMD_MARK, "mark"}, {QS_CMD_MAP, "map"},       {QS_CMD_INIT, "init"},
                  {QS_CMD_COPY, "copy"}, {QS_CMD_DROP, "drop"},     {QS_CMD_UNDO, "undo"},
-                 {QS_CMD_PLAN, "plan"}, {QS_CMD_WRITE, "save"},    {QS_CMD_QUIT, "quit"}};
+                 {QS_CMD_PLAN, "plan"}, {QS_CMD_LESSONS, "learn"}, {QS_CMD_WRITE, "save"},
+                 {QS_CMD_QUIT, "quit"}};
     /* On a narrow screen those a person finds without being told go first. */
     static const uint16_t narrow =
-        1u << 0 | 1u << 1 | 1u << 4 | 1u << 5 | 1u << 7 | 1u << 8 | 1u << 9 | 1u << 10 | 1u << 11;
+        1u << 0 | 1u << 1 | 1u << 4 | 1u << 5 | 1u << 8 | 1u << 9 | 1u << 10 | 1u << 11 | 1u << 12;
     qs_pane p = qs_pane_sub(qs_pane_of(g), 0, a->layout.hint_y, a->layout.w, 1);
     int x = 1;
     for (size_t i = 0; i < sizeof hints / sizeof *hints; i++) {

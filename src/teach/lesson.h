@@ -27,6 +27,7 @@ size_t qs_lesson_pages(const qs_lesson *l);
 /* A command of ui/commands.def to press, by its name ("next-problem"), and what for. */
 typedef struct qs_lesson_press {
     qs_str command, why;
+    uint32_t line; /* of the lesson's text */
 } qs_lesson_press;
 typedef struct qs_lesson_page {
     const char *title;
@@ -37,9 +38,9 @@ typedef struct qs_lesson_page {
 } qs_lesson_page;
 bool qs_lesson_page_at(const qs_lesson *l, size_t page, qs_lesson_page *out); /* false beyond the end */
 
-/* Does the open file have what the lesson speaks of? If not, *why says what it needs (static or owned by l).
- */
-bool qs_lesson_applies(const qs_lesson *l, const qs_lesson_subject *s, const char **why);
+/* Does the open file have what the lesson speaks of? If not, QS_E_INPUT and in words what it needs; a lesson
+ * that is written wrongly is QS_E_USAGE, and the message names the line. */
+bool qs_lesson_applies(const qs_lesson *l, const qs_lesson_subject *s, qs_err *e);
 
 typedef enum qs_lesson_part { QS_LESSON_BODY, QS_LESSON_QUESTION, QS_LESSON_HINT } qs_lesson_part;
 /* A part of a page as lines of at most `width` columns (40 or more), figures put in; names from the file are

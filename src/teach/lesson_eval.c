@@ -18,8 +18,8 @@ typedef struct machine {
 static const struct func {
     const char *name;
     int args;
-} funcs[] = {{"sqrt", 1}, {"abs", 1}, {"round", 1}, {"floor", 1},
-             {"max", 2},  {"min", 2}, {"clamp", 3}, {"finite", 1}};
+} funcs[] = {{"sqrt", 1}, {"abs", 1},   {"round", 1},  {"floor", 1}, {"max", 2},
+             {"min", 2},  {"clamp", 3}, {"finite", 1}, {"equal", 2}};
 
 static const struct func *find_func(const char *name) {
     for (size_t i = 0; i < sizeof funcs / sizeof *funcs; i++)
@@ -34,19 +34,19 @@ static int precedence(const char *op) {
 }
 
 static bool push_value(machine *m, lesson_value v) {
-    if (m->value_count == STACK) return qs_fail(m->e, QS_E_INPUT, "the expression is too long");
+    if (m->value_count == STACK) return qs_fail(m->e, QS_E_USAGE, "the expression is too long");
     m->values[m->value_count++] = v;
     return true;
 }
 
 static bool push_op(machine *m, const char *op) {
-    if (m->op_count == STACK) return qs_fail(m->e, QS_E_INPUT, "the expression is nested too deeply");
+    if (m->op_count == STACK) return qs_fail(m->e, QS_E_USAGE, "the expression is nested too deeply");
     m->ops[m->op_count++] = op;
     return true;
 }
 
 static bool pop_numbers(machine *m, int n, double *out) {
-    if (m->value_count < n) return qs_fail(m->e, QS_E_INPUT, "an operand is missing");
+    if (m->value_count < n) return qs_fail(m->e, QS_E_USAGE, "an operand is missing");
     m->value_count -= n;
     for (int i = 0; i < n; i++) {
         if (m->values[m->value_count + i].is_text)
@@ -66,6 +66,7 @@ static double apply(const char *op, const double *a) {
     case 'a': return fabs(a[0]);
     case 'r': return nearbyint(a[0]);                   /* half to even, as torch rounds */
     case 'f': return op[1] == 'l' ? floor(a[0]) : a[0]; /* floor, finite */
+    case 'e': return a[0];                              /* equal */
     case 'c': return fmin(fmax(a[0], a[1]), a[2]);
     default: return op[1] == 'a' ? fmax(a[0], a[1]) : fmin(a[0], a[1]);
     }
@@ -78,6 +79,8 @@ static bool run_op(machine *m) {
     if (!pop_numbers(m, f ? f->args : 2, a)) return false;
     if (strcmp(op, "finite") == 0 && !isfinite(a[0]))
         return qs_fail(m->e, QS_E_INPUT, "the value is not finite: nothing was observed");
+    if (strcmp(op, "equal") == 0 && a[0] != a[1])
+        return qs_fail(m->e, QS_E_INPUT, "%g is not %g", a[0], a[1]);
     return push_value(m, (lesson_value){.number = apply(op, a)});
 }
 
@@ -85,7 +88,7 @@ static bool run_op(machine *m) {
 static bool unwind(machine *m, bool close) {
     while (m->op_count && *m->ops[m->op_count - 1] != '(')
         if (!run_op(m)) return false;
-    if (m->op_count == 0) return qs_fail(m->e, QS_E_INPUT, "a bracket is missing");
+    if (m->op_count == 0) return qs_fail(m->e, QS_E_USAGE, "a bracket is missing");
     if (!close) return true;
     m->op_count--;
     return m->op_count == 0 || !find_func(m->ops[m->op_count - 1]) || run_op(m);
@@ -121,7 +124,7 @@ static bool number(machine *m, qs_str s, size_t *used) {
     snprintf(text, sizeof text, "%.*s", (int)(s.n < 63 ? s.n : 63), s.p);
     double v = strtod(text, &end);
     *used = (size_t)(end - text);
-    if (*used == 0) return qs_fail(m->e, QS_E_INPUT, "an operand is missing");
+    if (*used == 0) return qs_fail(m->e, QS_E_USAGE, "an operand is missing");
     return push_value(m, (lesson_value){.number = v});
 }
 
@@ -144,7 +147,7 @@ static bool operand(machine *m, qs_str s, size_t *used, bool *after) {
     }
     if ((s.p[0] >= '0' && s.p[0] <= '9') || s.p[0] == '-') return number(m, s, used);
     *used = atom_length(s);
-    if (*used == 0) return qs_fail(m->e, QS_E_INPUT, "an operand is missing");
+    if (*used == 0) return qs_fail(m->e, QS_E_USAGE, "an operand is missing");
     return atom(m, qs_str_sub(s, 0, *used));
 }
 
@@ -155,7 +158,7 @@ static bool operator_at(machine *m, qs_str s, bool *after) {
     if (s.p[0] == ',') return unwind(m, false);
     for (int i = 0; i < 4; i++)
         if (s.p[0] == *binaries[i]) return binary(m, binaries[i]);
-    return qs_fail(m->e, QS_E_INPUT, "'%c' is no operator", s.p[0]);
+    return qs_fail(m->e, QS_E_USAGE, "'%c' is no operator", s.p[0]);
 }
 
 bool qs_lesson_evaluate(lesson_eval *ev, qs_str expr, lesson_value *out, qs_err *e) {
@@ -172,10 +175,10 @@ bool qs_lesson_evaluate(lesson_eval *ev, qs_str expr, lesson_value *out, qs_err 
         at += used ? used : 1;
     }
     while (m.op_count) {
-        if (*m.ops[m.op_count - 1] == '(') return qs_fail(e, QS_E_INPUT, "a bracket is missing");
+        if (*m.ops[m.op_count - 1] == '(') return qs_fail(e, QS_E_USAGE, "a bracket is missing");
         if (!run_op(&m)) return false;
     }
-    if (m.value_count != 1) return qs_fail(e, QS_E_INPUT, "an operand is missing");
+    if (m.value_count != 1) return qs_fail(e, QS_E_USAGE, "an operand is missing");
     *out = m.values[0];
     return true;
 }

@@ -84,7 +84,7 @@ static bool add_press(parser *p, qs_str text) {
     if (!page) return false;
     qs_str why, command = first_word(text, &why);
     if (!command.n) return bad(p, "@press wants the name of a command and what it is for");
-    qs_lesson_press press = {{keep(p, command), command.n}, {keep(p, why), why.n}};
+    qs_lesson_press press = {{keep(p, command), command.n}, {keep(p, why), why.n}, p->line};
     if (!press.command.p || !press.why.p) return false;
     return qs_push(&page->press, press) || qs_nomem(p->e);
 }

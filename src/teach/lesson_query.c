@@ -22,7 +22,7 @@ static bool find_status(qs_str name, int *out) {
 
 static bool set_condition(condition *c, qs_str name, qs_str value, qs_err *e) {
     if (qs_str_is(name, "status") && !find_status(value, &c->status))
-        return qs_fail(e, QS_E_INPUT, "there is no status '%.*s'", QS_FMT(value));
+        return qs_fail(e, QS_E_USAGE, "there is no status '%.*s'", QS_FMT(value));
     if (qs_str_is(name, "status")) return true;
     int yes = qs_str_is(value, "yes");
     if (qs_str_is(name, "problem"))
@@ -40,7 +40,7 @@ static bool set_condition(condition *c, qs_str name, qs_str value, qs_err *e) {
     else if (qs_str_is(name, "in"))
         c->in = value;
     else
-        return qs_fail(e, QS_E_INPUT,
+        return qs_fail(e, QS_E_USAGE,
                        "there is no condition '%.*s' (status, problem, weight, role, family, key, leaf, in)",
                        QS_FMT(name));
     return true;
@@ -54,7 +54,7 @@ static bool read_condition(qs_str text, condition *c, qs_err *e) {
         qs_str one = qs_str_sub(rest, 0, comma == SIZE_MAX ? rest.n : comma);
         size_t equals = qs_str_find(one, QS_STR("="));
         if (equals == SIZE_MAX)
-            return qs_fail(e, QS_E_INPUT, "'%.*s' is no condition: NAME=VALUE", QS_FMT(one));
+            return qs_fail(e, QS_E_USAGE, "'%.*s' is no condition: NAME=VALUE", QS_FMT(one));
         if (!set_condition(c, qs_str_sub(one, 0, equals), qs_str_sub(one, equals + 1, one.n), e))
             return false;
         at += one.n + 1;
@@ -66,13 +66,16 @@ static bool in_column(const qs_row *row, qs_str in) {
     if (!in.n) return true;
     if (qs_str_is(in, "a")) return row->r != QS_NO_INDEX;
     if (qs_str_is(in, "b")) return row->b != QS_NO_INDEX;
+    if (qs_str_is(in, "both")) return row->r != QS_NO_INDEX && row->m != QS_NO_INDEX;
     return qs_str_is(in, "model") && row->m != QS_NO_INDEX;
 }
 
 static bool has_role(const qs_row *row, qs_str role) {
     char letter = qs_role_letter(row->role);
     return !role.n || (role.n == 1 && role.p[0] == letter) || qs_str_is(role, qs_role_name(row->role)) ||
-           (qs_str_is(role, "any") && row->role != QS_ROLE_NONE);
+           (qs_str_is(role, "any") && row->role != QS_ROLE_NONE) ||
+           (qs_str_is(role, "quantizer") && row->role != QS_ROLE_NONE && row->role != QS_ROLE_WEIGHT &&
+            row->role != QS_ROLE_PACKED);
 }
 
 static bool holds(const condition *c, const qs_row *row) {
@@ -252,7 +255,14 @@ static bool ask_shape(question *q, qs_str what, lesson_value *out) {
     qs_shape shape;
     qs_dtype dtype;
     char text[256];
+    uint64_t axis = qs_str_is(what, "dim") ? take_index(&q->arg) : 0;
     if (!shape_of(q, &shape, &dtype)) return false;
+    if (qs_str_is(what, "dim")) {
+        if (axis >= shape.ndim)
+            return qs_fail(q->e, QS_E_INPUT, "there is no axis %llu", (unsigned long long)axis);
+        out->number = (double)shape.dim[axis];
+        return true;
+    }
     if (qs_str_is(what, "dtype")) return say(q, out, qs_dtype_get(dtype)->name);
     if (qs_str_is(what, "numel")) {
         out->number = (double)qs_shape_numel(shape);
@@ -313,7 +323,7 @@ static bool ask_findings(question *q, lesson_value *out) {
     int kind = -1;
     for (int i = 0; i < (int)(sizeof names / sizeof *names); i++)
         if (qs_str_is(q->arg, names[i])) kind = i;
-    if (kind < 0) return qs_fail(q->e, QS_E_INPUT, "there is no kind of finding '%.*s'", QS_FMT(q->arg));
+    if (kind < 0) return qs_fail(q->e, QS_E_USAGE, "there is no kind of finding '%.*s'", QS_FMT(q->arg));
     for (size_t i = 0; i < qs_verdict_count(q->ev->s->verdict); i++)
         out->number += (int)qs_verdict_finding(q->ev->s->verdict, i)->kind == kind;
     return true;
@@ -355,7 +365,7 @@ bool qs_lesson_query(lesson_eval *ev, qs_str what, qs_str arg, lesson_value *out
     if (qs_str_is(what, "block")) return ask_block(&q, out);
     if (qs_str_is(what, "value")) return ask_value(&q, out);
     if (one_of(what, "min max absmax mean std")) return ask_stat(&q, what, out);
-    if (one_of(what, "shape dtype numel")) return ask_shape(&q, what, out);
+    if (one_of(what, "shape dtype numel dim")) return ask_shape(&q, what, out);
     if (one_of(what, "status role family")) return ask_row(&q, what, out);
     if (qs_str_is(what, "class")) return ask_class(&q, out);
     if (qs_str_is(what, "version")) return ask_version(&q, out);
@@ -370,5 +380,5 @@ bool qs_lesson_query(lesson_eval *ev, qs_str what, qs_str arg, lesson_value *out
                               .text = qs_str_is(what, "leaf") ? qs_str_leaf(arg) : qs_str_parent(arg)};
         return true;
     }
-    return qs_fail(e, QS_E_INPUT, "'%.*s' is nothing a lesson can ask", QS_FMT(what));
+    return qs_fail(e, QS_E_USAGE, "'%.*s' is nothing a lesson can ask", QS_FMT(what));
 }

@@ -32,7 +32,7 @@ static bool substitute(lesson_eval *ev, qs_str text, qs_buf *out, qs_err *e) {
         }
         qs_str name = qs_str_sub(text, from, end);
         const lesson_var *v = find_var(ev, name);
-        if (!v) return qs_fail(e, QS_E_INPUT, "no @let makes $%.*s", QS_FMT(name));
+        if (!v) return qs_fail(e, QS_E_USAGE, "no @let makes $%.*s", QS_FMT(name));
         qs_buf_add(out, v->value);
         i = end + braced;
     }
@@ -93,13 +93,13 @@ bool qs_lesson_expand(lesson_eval *ev, lesson_line from, qs_str *out, qs_err *e)
     return ok;
 }
 
-/* "EXPR || EXPR": the first that can be computed. */
+/* "EXPR || EXPR": the first that can be computed. One that is written wrongly is not passed over. */
 static bool evaluate_either(lesson_eval *ev, qs_str expr, lesson_value *out, qs_err *e) {
     for (;;) {
         size_t bars = qs_str_find(expr, QS_STR("||"));
         qs_err one = QS_ERR_INIT;
         if (qs_lesson_evaluate(ev, qs_trim(qs_str_sub(expr, 0, bars)), out, &one)) return true;
-        if (bars == SIZE_MAX || one.code == QS_E_NOMEM) {
+        if (bars == SIZE_MAX || one.code == QS_E_NOMEM || one.code == QS_E_USAGE) {
             if (!e->code) *e = one;
             return false;
         }
@@ -127,15 +127,19 @@ bool qs_lesson_bind(lesson_eval *ev, qs_err *e) {
     return true;
 }
 
-bool qs_lesson_applies(const qs_lesson *l, const qs_lesson_subject *s, const char **why) {
+bool qs_lesson_applies(const qs_lesson *l, const qs_lesson_subject *s, qs_err *e) {
     qs_arena arena = {0};
     lesson_eval ev = {.lesson = l, .s = s, .arena = &arena};
-    qs_err e = QS_ERR_INIT;
-    bool ok = qs_lesson_bind(&ev, &e);
+    qs_err why = QS_ERR_INIT;
+    bool ok = qs_lesson_bind(&ev, &why);
     qs_vec_free(&ev.vars);
     qs_arena_free(&arena);
-    if (!ok) *why = l->needs ? l->needs : "keys that the open file does not have";
-    return ok;
+    if (ok) return true;
+    if (why.code == QS_E_INPUT)
+        return qs_fail(e, QS_E_INPUT, "this lesson needs %s",
+                       l->needs ? l->needs : "keys that the open file does not have");
+    if (!e->code) *e = why;
+    return false;
 }
 
 /* ---- pages ---- */
