@@ -1,32 +1,57 @@
 /* qatscope diff: what two checkpoints differ in: keys, shapes, dtypes, and values on request. */
 #include "cli/cli.h"
 
+#include "model/tensor_diff.h"
+
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
-
-/* Elements compared at a time, and doubles they may take: a complex128 is two. */
-enum { BLOCK = 1 << 16, CELLS = 2 * BLOCK };
 
 typedef struct diff_args {
     qs_cli_common common;
     const char *pos[2];
-    bool values;
+    double epsilon; /* NaN if not given */
+    bool values, all, ignore_dtype;
 } diff_args;
 
-typedef enum difference { SAME, ONLY_A, ONLY_B, SHAPE, DTYPE, KIND, VALUES } difference;
-static const char *const names[] = {
-    [SAME] = "same",   [ONLY_A] = "only_a", [ONLY_B] = "only_b", [SHAPE] = "shape",
-    [DTYPE] = "dtype", [KIND] = "kind",     [VALUES] = "values",
+typedef enum difference {
+    SAME,
+    ONLY_A,
+    ONLY_B,
+    SHAPE,
+    DTYPE,
+    KIND,
+    VALUES,
+    UNCOMPARED,
+    DIFFERENCES
+} difference;
+static const struct {
+    const char *name;
+    char sign;
+} kinds[] = {
+    [SAME] = {"same", '='},     [ONLY_A] = {"only_a", '-'},         [ONLY_B] = {"only_b", '+'},
+    [SHAPE] = {"shape", '#'},   [DTYPE] = {"dtype", '~'},           [KIND] = {"kind", '!'},
+    [VALUES] = {"values", '!'}, [UNCOMPARED] = {"uncompared", '?'},
 };
 
 typedef struct diff {
     const diff_args *args;
     const qs_checkpoint *a, *b;
-    uint32_t count[VALUES + 1];
+    uint32_t count[DIFFERENCES];
     qs_buf json;
-    double *buf; /* 2 x CELLS */
     qs_err *e;
 } diff;
+
+/* What is said of one key. */
+typedef struct finding {
+    difference kind;
+    qs_str key;
+    const char *a, *b; /* what the sides have, NULL if nothing */
+    qs_shape shape;
+    bool measured;
+    qs_tensor_diff values; /* if measured */
+    const char *why;       /* UNCOMPARED */
+} finding;
 
 static void describe(const qs_checkpoint *c, const qs_entry *en, char *out, size_t cap) {
     const qs_tensor *t = qs_entry_tensor(c, en);
@@ -38,70 +63,101 @@ static void describe(const qs_checkpoint *c, const qs_entry *en, char *out, size
     snprintf(out + n, cap - n, " %s", qs_dtype_get(t->dtype)->name);
 }
 
+/* ---- words ---- */
+
+/* "[3,0,1,2]": where the flat index `at` is. A complex element is two numbers: then one more index, 0 or 1.
+ */
+static void add_place(qs_buf *b, const finding *f) {
+    uint64_t numel = qs_shape_numel(f->shape), parts = numel ? f->values.n / numel : 1;
+    uint64_t at = f->values.max_at / parts, stride = numel;
+    qs_buf_addc(b, '[');
+    for (uint32_t i = 0; i < f->shape.ndim; i++) {
+        stride /= (uint64_t)f->shape.dim[i];
+        qs_buf_addf(b, "%s%" PRIu64, i ? "," : "", at / stride);
+        at %= stride;
+    }
+    if (parts > 1) qs_buf_addf(b, "%s%" PRIu64, f->shape.ndim ? "," : "", f->values.max_at % parts);
+    qs_buf_addc(b, ']');
+}
+
+static void print_values(const finding *f) {
+    const qs_tensor_diff *v = &f->values;
+    printf("  %" PRIu64 " of %" PRIu64 " differ", v->differ, v->n);
+    if (v->max_abs > 0) {
+        qs_buf place = {0};
+        add_place(&place, f);
+        printf(", max abs %.9g at %s, relative %.3g, cosine %.3g", v->max_abs, place.p ? place.p : "?",
+               v->max_rel, v->cosine_distance);
+        qs_buf_free(&place);
+    }
+    if (v->nan_a || v->nan_b) printf(", NaN %" PRIu64 " | %" PRIu64, v->nan_a, v->nan_b);
+    if (v->nonfinite_differ) printf(", %" PRIu64 " by a NaN or an infinity", v->nonfinite_differ);
+}
+
+static void print_line(const finding *f) {
+    printf("%c ", kinds[f->kind].sign);
+    qs_str_fput_printable(f->key, stdout);
+    printf("  ");
+    if (f->a) qs_str_fput_printable(qs_str_of(f->a), stdout);
+    if (f->b && !(f->a && strcmp(f->a, f->b) == 0)) {
+        if (f->a) printf(" | ");
+        qs_str_fput_printable(qs_str_of(f->b), stdout);
+    }
+    if (f->measured) print_values(f);
+    if (f->why) printf("  not compared: %s", f->why);
+    printf("\n");
+}
+
+/* ---- data ---- */
+
 static void json_side(qs_buf *out, const char *name, const char *text) {
     if (!text) return;
     qs_buf_addf(out, ", \"%s\": ", name);
     qs_buf_add_json(out, qs_str_of(text));
 }
 
-static void report(diff *d, difference kind, qs_str key, const char *a, const char *b, double delta) {
-    d->count[kind]++;
-    if (kind == SAME) return;
-    if (d->args->common.json) {
-        qs_buf_addf(&d->json, "%s\n  {\"kind\": \"%s\", \"key\": ", d->json.n ? "," : "", names[kind]);
-        qs_buf_add_json(&d->json, key);
-        json_side(&d->json, "a", a);
-        json_side(&d->json, "b", b);
-        if (kind == VALUES && isfinite(delta)) qs_buf_addf(&d->json, ", \"max_difference\": %.9g", delta);
-        qs_buf_addc(&d->json, '}');
-        return;
-    }
-    static const char sign[] = {' ', '-', '+', '#', '~', '!', '!'};
-    printf("%c ", sign[kind]);
-    qs_str_fput_printable(key, stdout);
-    printf("  ");
-    if (a) qs_str_fput_printable(qs_str_of(a), stdout);
-    if (a && b) printf(" | ");
-    if (b) qs_str_fput_printable(qs_str_of(b), stdout);
-    if (kind == VALUES) printf("  values differ by up to %.9g", delta);
-    printf("\n");
+static void json_number(qs_buf *out, const char *name, double v) {
+    if (isfinite(v))
+        qs_buf_addf(out, ", \"%s\": %.15g", name, v);
+    else
+        qs_buf_addf(out, ", \"%s\": null", name); /* beyond the largest double */
 }
 
-/* Largest |a - b|; NaN against NaN is equal, against a number infinitely far. */
-static double largest(const double *a, const double *b, size_t n) {
-    double most = 0;
-    for (size_t i = 0; i < n; i++) {
-        double delta = isnan(a[i]) || isnan(b[i]) ? (isnan(a[i]) && isnan(b[i]) ? 0 : INFINITY)
-                       : a[i] == b[i]             ? 0
-                                                  : fabs(a[i] - b[i]);
-        if (delta > most) most = delta;
-    }
-    return most;
+static void json_values(qs_buf *out, const finding *f) {
+    const qs_tensor_diff *v = &f->values;
+    qs_buf_addf(out, ", \"values\": {\"n\": %" PRIu64 ", \"differ\": %" PRIu64, v->n, v->differ);
+    json_number(out, "max_abs", v->max_abs);
+    qs_buf_addz(out, ", \"at\": ");
+    if (v->max_abs > 0)
+        add_place(out, f);
+    else
+        qs_buf_addz(out, "null");
+    json_number(out, "max_rel", v->max_rel);
+    json_number(out, "cosine_distance", v->cosine_distance);
+    qs_buf_addf(out, ", \"nan_a\": %" PRIu64 ", \"nan_b\": %" PRIu64 ", \"nonfinite_differ\": %" PRIu64 "}",
+                v->nan_a, v->nan_b, v->nonfinite_differ);
 }
 
-/* Equal bytes are equal values. Other bytes can still be (0 and -0, two NaNs), but only of floats: a double
- * does not hold every int64. */
-static bool block_differs(diff *d, const qs_tensor *a, const qs_tensor *b, uint64_t at, size_t n,
-                          bool *differ, double *delta) {
-    if (!qs_tensor_read(d->a, a, at, n, d->buf, d->e) ||
-        !qs_tensor_read(d->b, b, at, n, d->buf + CELLS, d->e))
-        return false;
-    if (memcmp(d->buf, d->buf + CELLS, n * qs_dtype_get(a->dtype)->size) == 0) return true;
-    if (!qs_tensor_read_doubles(d->a, a, at, n, d->buf, d->e)) return false;
-    if (!qs_tensor_read_doubles(d->b, b, at, n, d->buf + CELLS, d->e)) return false;
-    double here = largest(d->buf, d->buf + CELLS, n);
-    *differ |= here > 0 || !qs_dtype_is_float(a->dtype);
-    if (here > *delta) *delta = here;
-    return true;
+static void add_json(qs_buf *out, const finding *f) {
+    qs_buf_addf(out, "%s\n  {\"kind\": \"%s\", \"key\": ", out->n ? "," : "", kinds[f->kind].name);
+    qs_buf_add_json(out, f->key);
+    json_side(out, "a", f->a);
+    json_side(out, "b", f->b);
+    json_side(out, "why", f->why);
+    if (f->measured) json_values(out, f);
+    qs_buf_addc(out, '}');
 }
 
-static bool values_differ(diff *d, const qs_tensor *a, const qs_tensor *b, bool *differ, double *delta) {
-    uint64_t n = qs_shape_numel(a->shape);
-    for (uint64_t at = 0; at < n; at += BLOCK)
-        if (!block_differs(d, a, b, at, n - at < BLOCK ? (size_t)(n - at) : BLOCK, differ, delta))
-            return false;
-    return true;
+static void report(diff *d, const finding *f) {
+    d->count[f->kind]++;
+    if (f->kind == SAME && !d->args->all) return;
+    if (d->args->common.json)
+        add_json(&d->json, f);
+    else
+        print_line(f);
 }
+
+/* ---- comparing ---- */
 
 static difference compare_tensors(const qs_tensor *a, const qs_tensor *b) {
     if (!a != !b) return KIND;
@@ -110,31 +166,48 @@ static difference compare_tensors(const qs_tensor *a, const qs_tensor *b) {
     return a->dtype == b->dtype ? SAME : DTYPE;
 }
 
-static bool readable(const qs_tensor *t) {
-    return t && !t->bad && (t->kind == QS_TENSOR_DENSE || t->kind == QS_TENSOR_QUANTIZED);
+/* Measures two tensors of one shape. What cannot be compared is said, not passed over as equal. */
+static bool measure(diff *d, const qs_tensor *a, const qs_tensor *b, finding *f, qs_err *why) {
+    double epsilon = isnan(d->args->epsilon) ? 0 : d->args->epsilon;
+    f->shape = a->shape;
+    f->measured = qs_tensor_diff_compute(d->a, a, d->b, b, epsilon, NULL, &f->values, why);
+    if (f->measured) {
+        if (f->kind == DTYPE && d->args->ignore_dtype) f->kind = SAME;
+        if (f->kind == SAME && f->values.differ) f->kind = VALUES;
+        return true;
+    }
+    if (why->code != QS_E_UNSUPPORTED && why->code != QS_E_INPUT) {
+        *d->e = *why;
+        return false;
+    }
+    f->why = why->msg;
+    if (f->kind == SAME) f->kind = UNCOMPARED;
+    return true;
 }
 
 static bool diff_both(diff *d, const qs_entry *a, const qs_entry *b) {
     char left[200], right[200];
-    double delta = 0;
+    qs_err why = QS_ERR_INIT;
     const qs_tensor *ta = qs_entry_tensor(d->a, a), *tb = qs_entry_tensor(d->b, b);
-    difference kind = compare_tensors(ta, tb);
+    finding f = {.kind = compare_tensors(ta, tb), .key = a->key, .a = left, .b = right};
     describe(d->a, a, left, sizeof left);
     describe(d->b, b, right, sizeof right);
-    if (kind == SAME && !ta && strcmp(left, right) != 0) kind = KIND;
-    if (kind == SAME && d->args->values && readable(ta) && readable(tb)) {
-        bool differ = false;
-        if (!values_differ(d, ta, tb, &differ, &delta)) return false;
-        if (differ) kind = VALUES;
-    }
-    report(d, kind, a->key, left, kind == VALUES ? NULL : right, delta);
+    if (f.kind == SAME && !ta && strcmp(left, right) != 0) f.kind = KIND;
+    bool wanted = d->args->values && ta && (f.kind == SAME || f.kind == DTYPE);
+    if (wanted && !measure(d, ta, tb, &f, &why)) return false;
+    report(d, &f);
     return true;
 }
 
 static void diff_alone(diff *d, const qs_checkpoint *c, const qs_entry *en, difference kind) {
     char text[200];
     describe(c, en, text, sizeof text);
-    report(d, kind, en->key, kind == ONLY_A ? text : NULL, kind == ONLY_B ? text : NULL, 0);
+    finding f = {.kind = kind, .key = en->key};
+    if (kind == ONLY_A)
+        f.a = text;
+    else
+        f.b = text;
+    report(d, &f);
 }
 
 static bool walk(diff *d) {
@@ -154,15 +227,16 @@ static bool walk(diff *d) {
 }
 
 static bool any_difference(const diff *d) {
-    for (int k = ONLY_A; k <= VALUES; k++)
+    for (int k = SAME + 1; k < DIFFERENCES; k++)
         if (d->count[k]) return true;
     return false;
 }
 
 static void print_end(const diff *d) {
+    const uint32_t *n = d->count;
     if (d->args->common.json) {
         printf("{\"same\": %s, \"counts\": {", any_difference(d) ? "false" : "true");
-        for (int k = SAME; k <= VALUES; k++) printf("%s\"%s\": %u", k ? ", " : "", names[k], d->count[k]);
+        for (int k = SAME; k < DIFFERENCES; k++) printf("%s\"%s\": %u", k ? ", " : "", kinds[k].name, n[k]);
         printf("},\n \"entries\": [%s\n ]}\n", d->json.p ? d->json.p : "");
         return;
     }
@@ -170,8 +244,9 @@ static void print_end(const diff *d) {
     fprintf(
         stderr,
         "%u same, %u only in A, %u only in B, %u of another shape, %u of another dtype, %u of another kind",
-        d->count[SAME], d->count[ONLY_A], d->count[ONLY_B], d->count[SHAPE], d->count[DTYPE], d->count[KIND]);
-    if (d->args->values) fprintf(stderr, ", %u with other values", d->count[VALUES]);
+        n[SAME], n[ONLY_A], n[ONLY_B], n[SHAPE], n[DTYPE], n[KIND]);
+    if (d->args->values) fprintf(stderr, ", %u with other values", n[VALUES]);
+    if (n[UNCOMPARED]) fprintf(stderr, ", %u whose values cannot be compared", n[UNCOMPARED]);
     fprintf(stderr, "\n");
 }
 
@@ -180,31 +255,39 @@ static int run(const diff_args *a) {
     qs_checkpoint *ca = NULL, *cb = NULL;
     qs_err e = QS_ERR_INIT;
     diff d = {.args = a, .e = &e};
-    d.buf = malloc(2 * CELLS * sizeof *d.buf);
-    bool ok =
-        d.buf ? qs_checkpoint_open(a->pos[0], &open, &ca, &e) && qs_checkpoint_open(a->pos[1], &open, &cb, &e)
-              : qs_nomem(&e);
+    bool ok = qs_checkpoint_open(a->pos[0], &open, &ca, &e) && qs_checkpoint_open(a->pos[1], &open, &cb, &e);
     d.a = ca;
     d.b = cb;
     ok = ok && walk(&d) && (!d.json.failed || qs_nomem(&e));
     if (ok) print_end(&d);
     int status = ok ? any_difference(&d) : qs_cli_fail(&e);
     qs_buf_free(&d.json);
-    free(d.buf);
     qs_checkpoint_close(ca);
     qs_checkpoint_close(cb);
     return status;
 }
 
 int qs_cmd_diff(int argc, char **argv) {
-    diff_args a = {0};
+    diff_args a = {.epsilon = NAN};
     const qs_opt opts[] = {
-        {"values", 0, QS_OPT_FLAG, &a.values, NULL, "compare the numbers too"},
+        {"values", 0, QS_OPT_FLAG, &a.values, NULL,
+         "compare the numbers too: largest, relative and cosine difference"},
+        {"epsilon", 'e', QS_OPT_NUMBER, &a.epsilon, "E",
+         "numbers up to E apart count as equal; implies --values"},
+        {"ignore-dtype", 0, QS_OPT_FLAG, &a.ignore_dtype, NULL,
+         "equal numbers in another dtype count as the same; implies --values"},
+        {"all", 0, QS_OPT_FLAG, &a.all, NULL, "list the entries that are the same too"},
         QS_CLI_OPT_ROOT(&a.common),
         QS_CLI_OPT_JSON(&a.common),
         QS_CLI_OPT_QUIET(&a.common),
     };
     qs_parse p = qs_cli_parse(argc, argv, opts, sizeof opts / sizeof *opts, a.pos, 2, 2);
     if (p != QS_PARSE_OK) return p == QS_PARSE_DONE ? 0 : 2;
+    qs_err e = QS_ERR_INIT;
+    if (!isnan(a.epsilon) && !(a.epsilon >= 0)) {
+        qs_fail(&e, QS_E_USAGE, "--epsilon wants a number that is not negative");
+        return qs_cli_fail(&e);
+    }
+    a.values = a.values || a.ignore_dtype || !isnan(a.epsilon);
     return run(&a);
 }
