@@ -141,6 +141,12 @@ static void value_line(qs_buf *out, qs_str key, const qs_fill *f) {
     qs_buf_addf(out, ")  # %s\n", f->origin ? f->origin : "made");
 }
 
+static void drop_top_line(qs_buf *out, qs_str key) {
+    qs_buf_addz(out, "del sd_file[");
+    python_string(out, key);
+    qs_buf_addz(out, "]\n");
+}
+
 /* Entries of the result that this action made or took from B. */
 static bool entry_lines(qs_buf *out, const qs_session *s, size_t action, qs_init_cache *cache, qs_err *e) {
     const qs_resolution *r = qs_session_resolution(s);
@@ -199,6 +205,8 @@ bool qs_session_python(const qs_session *s, qs_buf *out, qs_err *e) {
             rule_lines(out, a);
         else if (a->kind == QS_ACT_RENAME)
             rename_lines(out, a);
+        else if (a->scope_kind == QS_SCOPE_TOP)
+            drop_top_line(out, a->scope);
         else
             ok = entry_lines(out, s, i, cache, e);
     }

@@ -12,6 +12,9 @@ typedef enum qs_context {
     QS_CTX_DIALOG = 8,
     QS_CTX_LESSON = 16,
     QS_CTX_SEE = 32,
+    QS_CTX_CONTENTS = 64, /* all of a file */
+    QS_CTX_VALUES = 128,
+    QS_CTX_LAST_ = QS_CTX_VALUES,
 } qs_context;
 
 typedef enum qs_command {

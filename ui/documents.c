@@ -66,6 +66,7 @@ static void ask_about_plan(qs_app *a, const qs_err *why) {
 
 /* Nothing that was learned of the old document may be shown of the new one. */
 static void forget_values(qs_app *a) {
+    a->documents++;
     a->stats_n = a->stats_at = 0;
     a->made.row = NULL;
 }

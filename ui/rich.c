@@ -44,6 +44,21 @@ static qs_str span_text(const qs_rich *r, size_t i) {
     return qs_str_sub(qs_buf_str(&r->text), r->span.v[i].from, r->span.v[i].from + r->span.v[i].n);
 }
 
+void qs_rich_add_lines(qs_rich *r, qs_pen pen, qs_str text) {
+    while (text.n) {
+        size_t end = 0;
+        while (end < text.n && text.p[end] != '\n') end++;
+        qs_str line = qs_str_sub(text, 0, end);
+        qs_rich_line(r);
+        while (line.n && line.p[0] == '\t') {
+            qs_rich_addf(r, pen, "    ");
+            line = qs_str_sub(line, 1, line.n);
+        }
+        qs_rich_add(r, pen, line);
+        text = qs_str_sub(text, end + 1, text.n);
+    }
+}
+
 int qs_rich_width(const qs_rich *r, const qs_grid *g, size_t line) {
     int w = 0;
     for (size_t i = line < r->line.n ? r->line.v[line] : 0; line < r->line.n && i < spans_end(r, line); i++)

@@ -24,6 +24,8 @@ void qs_rich_clear(qs_rich *r); /* keeps the memory */
 void qs_rich_line(qs_rich *r);
 void qs_rich_add(qs_rich *r, qs_pen pen, qs_str text);
 void qs_rich_addf(qs_rich *r, qs_pen pen, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* A text with line breaks, each line on one of its own; tabs at its beginning become blanks. */
+void qs_rich_add_lines(qs_rich *r, qs_pen pen, qs_str text);
 static inline size_t qs_rich_lines(const qs_rich *r) {
     return r->line.n;
 }

@@ -1,11 +1,12 @@
 #include "ui/app_impl.h"
 
+#include "model/element.h"
 #include "teach/explain.h"
 
 #include <inttypes.h>
 #include <math.h>
 
-enum { NOTES_SEARCHED = 65536, HIST_COLUMNS = 24 };
+enum { NOTES_SEARCHED = 65536, HIST_COLUMNS = 24, SHARING_SHOWN = 6 };
 
 void qs_histogram_text(const uint64_t *bins, size_t n, size_t width, qs_buf *out) {
     static const char *const level[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
@@ -332,7 +333,7 @@ static void page_values(qs_app *a, const char *side, const qs_checkpoint *from, 
     if (!qs_tensor_read_doubles(from, t, 0, n, v, &e)) return qs_rich_addf(r, QS_PEN(FATAL), "%s", e.msg);
     qs_rich_addf(r, QS_PEN(DIM), "%s values", side);
     for (size_t i = 0; i < n; i++) qs_rich_addf(r, QS_PEN(NORMAL), "  %.9g", v[i]);
-    if (all > n) qs_rich_addf(r, QS_PEN(DIM), "  … %" PRIu64 " in all", all);
+    if (all > n) qs_rich_addf(r, QS_PEN(DIM), "  … %" PRIu64 " in all: e in the tree shows them", all);
 }
 
 static void page_stats(qs_app *a, const qs_tensor *t) {
@@ -344,10 +345,29 @@ static void page_stats(qs_app *a, const qs_tensor *t) {
                  st->stats.mean, st->stats.std, st->stats.zero, st->stats.nan, st->stats.inf);
 }
 
-static void page_side(qs_app *a, const char *side, const qs_checkpoint *from, const qs_tensor *t) {
-    if (!t || !qs_app_need_stats(a, from, t)) return;
-    page_values(a, side, from, t);
-    page_stats(a, t);
+/* Other keys that are this memory: changing one would change them all. */
+static void page_sharing(qs_app *a, const qs_checkpoint *from, const qs_tensor *t, uint32_t entry) {
+    uint32_t other[SHARING_SHOWN];
+    size_t n = qs_checkpoint_sharing(from, t, entry, other, SHARING_SHOWN);
+    if (n == 0) return;
+    qs_rich *r = &a->details;
+    qs_rich_line(r);
+    qs_rich_addf(r, QS_PEN(LETTER), "  shares its storage with ");
+    for (size_t i = 0; i < n && i < SHARING_SHOWN; i++) {
+        if (i) qs_rich_addf(r, QS_PEN(NORMAL), ", ");
+        qs_rich_add(r, QS_PEN(STRONG), qs_checkpoint_entry(from, other[i])->key);
+    }
+    if (n > SHARING_SHOWN) qs_rich_addf(r, QS_PEN(DIM), " and %zu more", n - SHARING_SHOWN);
+}
+
+static void page_side(qs_app *a, const char *side, const qs_checkpoint *from, const qs_tensor *t,
+                      uint32_t entry) {
+    if (!t) return;
+    if (qs_app_need_stats(a, from, t)) {
+        page_values(a, side, from, t);
+        page_stats(a, t);
+    }
+    page_sharing(a, from, t, entry);
 }
 
 /* The quantizer the key belongs to, or the one that quantizes this weight. */
@@ -389,6 +409,12 @@ static void page_explanation(qs_app *a, const qs_row *row) {
     }
 }
 
+/* The entry of A (or, where the plan copied it, of B) that the result's value is. */
+static uint32_t source_entry(const qs_app *a, const qs_row *row) {
+    const qs_resolved *x = qs_resolution_entry(qs_session_resolution(a->s), row->r);
+    return x->b != QS_NO_INDEX ? x->b : x->a;
+}
+
 void qs_details_full(qs_app *a) {
     uint32_t i = qs_tree_selected_row(&a->tree);
     if (i == QS_NO_INDEX) return;
@@ -404,10 +430,10 @@ void qs_details_full(qs_app *a) {
     key_title(a, row, false);
     qs_rich_line(&a->details);
     result_line(a, row);
-    page_side(a, "A", from, t);
+    page_side(a, "A", from, t, t ? source_entry(a, row) : QS_NO_INDEX);
     model_line(a, row);
     b_line(a, row);
-    page_side(a, "B", b, tb);
+    page_side(a, "B", b, tb, row->b);
     page_quantizer(a, row);
     qs_rich_line(&a->details);
     plan_line(a, row);

@@ -122,21 +122,6 @@ void qs_help_open(qs_app *a) {
 
 /* ---- torch's message ---- */
 
-static void add_lines(qs_rich *r, qs_str text) {
-    while (text.n) {
-        size_t end = qs_str_find(text, QS_STR("\n"));
-        if (end == SIZE_MAX) end = text.n;
-        qs_str line = qs_str_sub(text, 0, end);
-        qs_rich_line(r);
-        while (line.n && line.p[0] == '\t') {
-            qs_rich_addf(r, QS_PEN(NORMAL), "    ");
-            line = qs_str_sub(line, 1, line.n);
-        }
-        qs_rich_add(r, QS_PEN(NORMAL), line);
-        text = qs_str_sub(text, end + 1, text.n);
-    }
-}
-
 void qs_message_open(qs_app *a) {
     const qs_verdict *v = qs_session_verdict(a->s);
     qs_rich *r = &a->text.text;
@@ -159,7 +144,7 @@ void qs_message_open(qs_app *a) {
     } else {
         qs_rich_line(r);
         qs_rich_addf(r, QS_PEN(NO), " RuntimeError: ");
-        add_lines(r, qs_buf_str(&message));
+        qs_rich_add_lines(r, QS_PEN(NORMAL), qs_buf_str(&message));
     }
     if (a->diagnosis && a->diagnosis->evidence[0]) {
         qs_rich_line(r);

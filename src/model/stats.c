@@ -75,6 +75,30 @@ bool qs_stats_compute(const qs_checkpoint *c, const qs_tensor *t, qs_stats *out,
     return ok;
 }
 
+bool qs_stats_channels(const qs_checkpoint *c, const qs_tensor *t, uint32_t axis, double *min, double *max,
+                       const qs_progress *progress, qs_err *e) {
+    uint64_t n = qs_shape_numel(t->shape), channels = (uint64_t)t->shape.dim[axis], inner = 1;
+    for (uint32_t i = axis + 1; i < t->shape.ndim; i++) inner *= (uint64_t)t->shape.dim[i];
+    double *block = malloc(BLOCK * sizeof *block);
+    if (!block) return qs_nomem(e);
+    for (uint64_t i = 0; i < channels; i++) min[i] = max[i] = NAN;
+    bool ok = true;
+    for (uint64_t at = 0; ok && at < n;) {
+        size_t k = n - at < BLOCK ? (size_t)(n - at) : BLOCK;
+        ok = qs_tensor_read_doubles(c, t, at, k, block, e);
+        for (size_t i = 0; ok && i < k; i++) {
+            uint64_t ch = (at + i) / inner % channels;
+            if (!isfinite(block[i])) continue;
+            if (!(min[ch] <= block[i])) min[ch] = block[i];
+            if (!(max[ch] >= block[i])) max[ch] = block[i];
+        }
+        at += k;
+        ok = ok && qs_progress_step(progress, at, n, e);
+    }
+    free(block);
+    return ok;
+}
+
 bool qs_tensor_crc32(const qs_checkpoint *c, const qs_tensor *t, uint32_t *out, const qs_progress *progress,
                      qs_err *e) {
     uint64_t n = qs_shape_numel(t->shape);

@@ -20,6 +20,11 @@ typedef struct qs_stats {
 bool qs_stats_compute(const qs_checkpoint *c, const qs_tensor *t, qs_stats *out, const qs_progress *progress,
                       qs_err *e);
 
+/* The range of each slice along an axis, over finite values; NaN where there are none. `axis` < ndim;
+ * min and max have shape.dim[axis] elements. */
+bool qs_stats_channels(const qs_checkpoint *c, const qs_tensor *t, uint32_t axis, double *min, double *max,
+                       const qs_progress *progress, qs_err *e);
+
 /* CRC-32 (as zlib's) of the values as packed row-major little-endian elements: equal for equal tensors,
  * however they are stored. Quantized tensors count by their integers. */
 bool qs_tensor_crc32(const qs_checkpoint *c, const qs_tensor *t, uint32_t *out, const qs_progress *progress,

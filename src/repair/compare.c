@@ -31,7 +31,7 @@ struct qs_compare {
     uint32_t expected; /* rows [0, expected) are the target's entries */
     QS_VEC(qs_row) rows;
     uint32_t *row_of_b, *row_of_r; /* by entry of B / of the resolution */
-    qs_map by_key; /* key -> row: one look-up where asking each document would take three */
+    qs_map by_key;                 /* key -> row: one look-up where asking each document would take three */
     qs_module_tree tree;
     qs_arena arena;
 };

@@ -258,6 +258,7 @@ static void describe_scope(const qs_action *a, qs_buf *b) {
             qs_buf_addf(b, "%zu keys", a->pair_count);
         break;
     case QS_SCOPE_REGEX: qs_buf_addf(b, "/%.*s/", QS_FMT(a->scope)); break;
+    case QS_SCOPE_TOP: qs_buf_addf(b, "%.*s, beside the state dict", QS_FMT(a->scope)); break;
     }
 }
 

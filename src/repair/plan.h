@@ -28,6 +28,7 @@ typedef enum qs_scope_kind {
     QS_SCOPE_SUBTREE, /* every key below the module `scope` ("" = all) */
     QS_SCOPE_KEYS,    /* exactly `pairs[i].from` */
     QS_SCOPE_REGEX,   /* PCRE2 `scope`, whole key */
+    QS_SCOPE_TOP,     /* DROP only: not a key, but the entry `scope` of the file's top level: "optimizer" */
 } qs_scope_kind;
 
 typedef struct qs_rename_pair {
@@ -89,7 +90,8 @@ const char *qs_action_kind_name(qs_action_kind k); /* "rename", ... as in the JS
  *    {"op": "init", "scope": SCOPE, "source": "fresh" | "observed" | "datafree" | "copy", "bn_eps": 0.001,
  *     "replace": true},
  *    {"op": "copy", "scope": SCOPE, "replace": true}, {"op": "drop", "scope": SCOPE}]}
- * SCOPE is {"key": K}, {"subtree": M}, {"keys": [K, ...]} or {"regex": R}; every action may have a "comment".
+ * SCOPE is {"key": K}, {"subtree": M}, {"keys": [K, ...]} or {"regex": R}, and for a drop also {"top": T}; every
+ * action may have a "comment".
  * A text that JSON cannot hold (NUL, bytes that are not UTF-8) is {"hex": "6100ff"} in place of the string.
  * parse(print(p)) equals p. */
 bool qs_plan_print(const qs_plan *p, qs_buf *out);

@@ -58,7 +58,8 @@ static void print_pairs(const qs_action *a, qs_buf *out) {
 static const char *const scope_names[] = {[QS_SCOPE_KEY] = "key",
                                           [QS_SCOPE_SUBTREE] = "subtree",
                                           [QS_SCOPE_KEYS] = "keys",
-                                          [QS_SCOPE_REGEX] = "regex"};
+                                          [QS_SCOPE_REGEX] = "regex",
+                                          [QS_SCOPE_TOP] = "top"};
 enum { SCOPES = sizeof scope_names / sizeof *scope_names };
 
 static void print_scope(const qs_action *a, qs_buf *out) {
@@ -224,7 +225,8 @@ static bool read_scope(parser *p, const cJSON *v, qs_action *a) {
         return k == QS_SCOPE_KEYS ? read_keys(p, x, a) : read_text(p, x, "scope", &a->scope);
     }
     return wrong(p, "scope",
-                 "wants one of {\"key\": ...}, {\"subtree\": ...}, {\"keys\": [...]}, {\"regex\": ...}");
+                 "wants one of {\"key\": ...}, {\"subtree\": ...}, {\"keys\": [...]}, {\"regex\": ...}, "
+                 "{\"top\": ...}");
 }
 
 static bool read_pattern_kind(parser *p, const cJSON *v, qs_action *a) {

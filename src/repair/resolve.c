@@ -211,6 +211,7 @@ void qs_resolution_free(qs_resolution *r) {
     if (!r) return;
     qs_vec_free(&r->work);
     qs_vec_free(&r->meta);
+    qs_vec_free(&r->dropped_top);
     qs_map_free(&r->moved);
     qs_map_free(&r->meta_map);
     qs_arena_free(&r->arena);

@@ -47,7 +47,8 @@ typedef struct qs_resolve_input {
  * - COPY: entries of B that the target expects (all of B's without a target, or named by KEY and KEYS).
  * - INIT and COPY of a key that is there already: refused for KEY and KEYS, passed over for the others,
  * replaced with `replace`.
- * - DROP: A's entries are listed at the end under A's name; made ones just vanish. */
+ * - DROP: A's entries are listed at the end under A's name; made ones just vanish. With a TOP scope it is about what is
+ * beside the state dict, see qs_top_refusal. */
 bool qs_resolve(const qs_resolve_input *in, qs_resolution **out, qs_err *e);
 void qs_resolution_free(qs_resolution *r);
 const qs_resolve_input *qs_resolution_input(const qs_resolution *r);
@@ -65,6 +66,11 @@ uint32_t qs_resolution_touched(const qs_resolution *r, size_t action);
 uint32_t qs_resolution_skipped(const qs_resolution *r, size_t action, const char **why);
 /* The tensor behind a live entry and the checkpoint it is in; NULL for INIT and non-tensors. */
 const qs_tensor *qs_resolved_tensor(const qs_resolution *r, const qs_resolved *x, const qs_checkpoint **from);
+/* Whether the entry of the file's top level is dropped ("optimizer"), and how many are. */
+bool qs_resolution_top_dropped(const qs_resolution *r, qs_str key);
+size_t qs_resolution_tops_dropped(const qs_resolution *r);
+/* Why an entry of A's top level cannot be dropped ("it holds the state dict"), or NULL. */
+const char *qs_top_refusal(const qs_checkpoint *a, qs_str key);
 /* The value of an INIT entry. */
 bool qs_resolved_fill(const qs_resolution *r, const qs_resolved *x, qs_init_cache *cache, qs_arena *arena,
                       qs_fill *out, qs_err *e);

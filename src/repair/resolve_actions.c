@@ -200,6 +200,7 @@ static bool apply_make(const apply *x) {
     const char *no = from_b && !x->r->in.b         ? "there is no B to copy from"
                      : !from_b && !x->r->in.target ? "initialising wants a model (a manifest or B)"
                                                    : NULL;
+    if (x->a->scope_kind == QS_SCOPE_TOP) no = "only a drop is about what is beside the state dict";
     if (no) return qs_fail(x->e, QS_E_REFUSED, "action %u: %s", x->index + 1, no);
     if (x->a->scope_kind == QS_SCOPE_KEY) return make_key(x, x->a->scope, expected_of(x, x->a->scope));
     if (x->a->scope_kind == QS_SCOPE_KEYS) {
@@ -236,6 +237,7 @@ static bool drop_key(const apply *x, qs_str key) {
 }
 
 static bool apply_drop(const apply *x) {
+    if (x->a->scope_kind == QS_SCOPE_TOP) return qs_resolve_drop_top(x->r, x->index, x->a->scope, x->e);
     if (x->a->scope_kind == QS_SCOPE_KEY) return drop_key(x, x->a->scope);
     if (x->a->scope_kind == QS_SCOPE_KEYS) {
         for (size_t i = 0; i < x->a->pair_count; i++)

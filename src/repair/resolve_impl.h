@@ -44,6 +44,7 @@ struct qs_resolution {
     uint32_t count, live;
     qs_action_count *counts;
     size_t actions; /* how many counts */
+    QS_VEC(qs_str) dropped_top; /* of A's top level; borrowed from the plan */
     double bn_eps;
     const char *bn_eps_from;
     bool has_metadata;
@@ -59,6 +60,8 @@ bool qs_key_below(qs_str key, qs_str scope);
 bool qs_resolve_action(qs_resolution *r, size_t i, qs_err *e);
 /* Shape and dtype of a tensor into x; t may be NULL. */
 void qs_resolved_set_shape(qs_resolved *x, const qs_tensor *t);
+/* Drop what is beside the state dict; refuses as qs_top_refusal says. */
+bool qs_resolve_drop_top(qs_resolution *r, uint32_t action, qs_str key, qs_err *e);
 /* Work out `_metadata` once all actions are applied. */
 bool qs_resolve_metadata(qs_resolution *r, qs_err *e);
 qs_init_context qs_resolve_context(const qs_resolution *r, double bn_eps);

@@ -229,6 +229,22 @@ static bool emit_root(job *j) {
     return ok && (!add || emit_metadata_build(j));
 }
 
+/* The file's top level without what the plan drops of it. */
+static bool emit_top(job *j, qs_node top) {
+    bool ok = emit_shell(j, top) && qs_emit_put_node(j->m, j->a, top, j->e);
+    for (size_t i = 0; ok && i < qs_node_pairs(j->a, top); i++) {
+        qs_node key = qs_node_key(j->a, top, i);
+        bool text = qs_node_kind_of(j->a, key) == QS_NODE_STR;
+        if (text && qs_resolution_top_dropped(j->w->r, qs_node_str(j->a, key))) continue;
+        ok = node(j, j->a, key) && node(j, j->a, qs_node_value(j->a, top, i)) && op(j, QS_OP_SETITEM);
+    }
+    qs_call c;
+    if (qs_node_call(j->a, top, &c))
+        for (uint32_t i = 0; ok && i < c.builds; i++)
+            ok = node(j, j->a, qs_node_build(j->a, top, i)) && op(j, QS_OP_BUILD);
+    return ok;
+}
+
 static bool hook(void *ctx, qs_emit *m, const qs_graph *g, qs_node n, bool *failed, qs_err *e) {
     job *j = ctx;
     (void)m, (void)e;
@@ -236,6 +252,10 @@ static bool hook(void *ctx, qs_emit *m, const qs_graph *g, qs_node n, bool *fail
     if (g != j->a || !j->w->edited) return false;
     if (n == j->root) {
         *failed = !emit_root(j);
+        return true;
+    }
+    if (n == qs_graph_root(g) && qs_resolution_tops_dropped(j->w->r)) {
+        *failed = !emit_top(j, n);
         return true;
     }
     if (n != j->metadata || n == QS_NODE_NONE) return false;

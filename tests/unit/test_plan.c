@@ -209,7 +209,7 @@ static qs_action random_action(qs_arena *arena) {
         if (a.pattern_kind == QS_PATTERN_PREFIX) a.pattern = random_text(arena);
         a.replacement = qs_str_of(tos[rnd(3)]);
     } else {
-        a.scope_kind = (qs_scope_kind)rnd(4);
+        a.scope_kind = (qs_scope_kind)rnd(5);
         if (a.scope_kind == QS_SCOPE_KEYS) {
             a.pair_count = rnd(4);
             a.pairs = random_pairs(arena, a.pair_count, false);

@@ -327,6 +327,55 @@ static void test_a_storage_nobody_uses_is_left_out(void **state) {
     stop(&f);
 }
 
+static qs_action drop_top(const char *name) {
+    return (qs_action){.kind = QS_ACT_DROP, .scope_kind = QS_SCOPE_TOP, .scope = qs_str_of(name)};
+}
+
+static void test_what_is_beside_the_state_dict_is_dropped(void **state) {
+    (void)state;
+    fixture f;
+    const qs_action plan[] = {drop_top("opt"), drop_top("epoch")};
+    start(&f, plan, 2, NULL);
+    assert_int_equal(qs_resolution_touched(f.r, 0), 1);
+    assert_true(qs_resolution_top_dropped(f.r, QS_STR("opt")));
+    assert_false(qs_resolution_top_dropped(f.r, QS_STR("model")));
+    qs_checkpoint *c = save(&f);
+    const qs_graph *g = qs_checkpoint_graph(c);
+    assert_int_equal(qs_node_pairs(g, qs_graph_root(g)), 1);
+    assert_int_equal(qs_node_get(g, qs_graph_root(g), "model"), qs_checkpoint_chosen_root(c)->node);
+    same_bytes(f.a, "tied", c, "tied");
+    same_bytes(f.a, "b.weight", c, "b.weight");
+    assert_int_equal(qs_checkpoint_version(c, QS_STR("b")), qs_checkpoint_version(f.a, QS_STR("b")));
+    qs_checkpoint_close(c);
+    stop(&f);
+}
+
+static void refuses(const qs_action *plan, size_t n, const char *why) {
+    fixture f;
+    qs_resolution *r = NULL;
+    qs_err e = QS_ERR_INIT;
+    start(&f, NULL, 0, NULL);
+    qs_plan *p = qs_plan_new();
+    assert_true(qs_plan_push_all(p, plan, n, &e));
+    qs_resolve_input in = {.a = f.a, .plan = p};
+    assert_false(qs_resolve(&in, &r, &e));
+    assert_int_equal(e.code, QS_E_REFUSED);
+    if (!strstr(e.msg, why)) fail_msg("%s", e.msg);
+    qs_plan_free(p);
+    stop(&f);
+}
+
+static void test_what_cannot_be_dropped(void **state) {
+    (void)state;
+    const qs_action twice[] = {drop_top("opt"), drop_top("opt")}, root = drop_top("model"),
+                    none = drop_top("a.weight"),
+                    copy = {.kind = QS_ACT_COPY, .scope_kind = QS_SCOPE_TOP, .scope = QS_STR("opt")};
+    refuses(twice, 2, "action 2: opt cannot be dropped: it is dropped already");
+    refuses(&root, 1, "it holds the state dict");
+    refuses(&none, 1, "no such entry beside the state dict");
+    refuses(&copy, 1, "only a drop is about");
+}
+
 static void test_copies_from_b_get_keys_of_their_own(void **state) {
     (void)state;
     fixture f;
@@ -512,6 +561,8 @@ int main(void) {
         TEST(test_an_empty_plan_changes_nothing),
         TEST(test_renames_and_drops),
         TEST(test_a_storage_nobody_uses_is_left_out),
+        TEST(test_what_is_beside_the_state_dict_is_dropped),
+        TEST(test_what_cannot_be_dropped),
         TEST(test_copies_from_b_get_keys_of_their_own),
         TEST(test_made_values_are_written),
         TEST(test_where_it_may_not_be_written),
