@@ -189,6 +189,7 @@ unsigned qs_app_update(qs_app *a, const qs_event *ev) {
     case QS_EVENT_IDLE: qs_app_idle(a); break;
     case QS_EVENT_KEY:
         a->message.text[0] = 0;
+        a->key = ev->key;
         on_key(a, ev);
         break;
     case QS_EVENT_MOUSE:

@@ -27,7 +27,7 @@ typedef struct qs_view {
 
 extern const qs_view qs_view_tree, qs_view_text, qs_view_plan, qs_view_prompt, qs_view_map, qs_view_rule,
     qs_view_init, qs_view_fix, qs_view_save, qs_view_filter, qs_view_confirm, qs_view_roots, qs_view_contents,
-    qs_view_values, qs_view_lesson, qs_view_see;
+    qs_view_values, qs_view_errors, qs_view_lesson, qs_view_see;
 
 /* Where things are on the screen. */
 typedef struct qs_layout {
@@ -187,6 +187,7 @@ struct qs_app {
     } made;
     bool idle_wanted;
     unsigned reaction;
+    uint32_t key;            /* the last one pressed: what tells depth 3 from depth 4 */
     bool lost_loaded;        /* the plan of a lost session was taken over: it is nowhere else now */
     uint64_t saved_revision; /* of the session when its result was last saved */
     struct {
@@ -212,6 +213,7 @@ struct qs_app {
     uint64_t documents;                 /* counts how often another one was opened */
     struct qs_contents_state *contents; /* while view_contents.c is open */
     struct qs_values_state *values;     /* while view_values.c is open */
+    struct qs_errors_state *errors;     /* while view_errors.c is open */
     struct qs_see_state *see;           /* while view_see.c is open */
     struct qs_lesson_state *lesson;     /* NULL until the first lesson; view_lesson.c */
 };
@@ -308,6 +310,7 @@ void qs_message_open(qs_app *a);
 void qs_python_open(qs_app *a);
 void qs_plan_open(qs_app *a);
 void qs_contents_open(qs_app *a);
+void qs_errors_open(qs_app *a);
 /* Every number of a tensor; `b` of the other side, either may be NULL. */
 void qs_values_open(qs_app *a, const char *title, const qs_tensor *t, const qs_tensor *b);
 void qs_values_open_row(qs_app *a);         /* of the selected key */

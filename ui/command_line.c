@@ -29,6 +29,12 @@ static void sort_by(qs_app *a, qs_str word) {
     qs_app_complain(a, "there is no order \"%.*s\"; Tab lists them", QS_FMT(word));
 }
 
+static void open_depth(qs_app *a, qs_str levels) {
+    if (levels.n != 1 || levels.p[0] < '1' || levels.p[0] > '9')
+        return qs_app_complain(a, "give a number of levels, 1 to 9");
+    if (!qs_tree_set_depth(&a->tree, (uint32_t)(levels.p[0] - '0'))) qs_app_complain(a, "out of memory");
+}
+
 static void filter_by(qs_app *a, qs_str pattern) {
     if (!qs_tree_filter_by(&a->tree, pattern)) return qs_app_complain(a, "out of memory");
     qs_app_say(a, "%u shown; Esc shows all", a->tree.shown_leaves);
@@ -40,6 +46,7 @@ void qs_app_command_with(qs_app *a, qs_command c, qs_str argument) {
     case QS_CMD_GO: return go_to(a, argument);
     case QS_CMD_SEARCH: return qs_search_for(a, argument);
     case QS_CMD_FILTER: return filter_by(a, argument);
+    case QS_CMD_DEPTH: return open_depth(a, argument);
     case QS_CMD_SORT: return sort_by(a, argument);
     case QS_CMD_ROOTS: return qs_open_root(a, QS_DOCUMENT_A, argument);
     case QS_CMD_OPEN_A: return qs_open_document(a, QS_DOCUMENT_A, argument);

@@ -14,7 +14,8 @@ typedef enum qs_context {
     QS_CTX_SEE = 32,
     QS_CTX_CONTENTS = 64, /* all of a file */
     QS_CTX_VALUES = 128,
-    QS_CTX_LAST_ = QS_CTX_VALUES,
+    QS_CTX_ERRORS = 256, /* weights by what rounding costs */
+    QS_CTX_LAST_ = QS_CTX_ERRORS,
 } qs_context;
 
 typedef enum qs_command {

@@ -202,6 +202,7 @@ bool qs_tree_relist(qs_tree *t) {
     t->line.v = lines.v;
     t->line.cap = lines.cap;
     t->line.n = ok ? lines.n : 0;
+    t->ranging = false;
     size_t cursor = t->list.cursor;
     uint32_t node = ok ? remembered(t) : QS_NO_INDEX;
     size_t at = node == QS_NO_INDEX ? SIZE_MAX : line_near(t, node);
@@ -227,12 +228,14 @@ static void close_line(qs_tree *t, size_t i) {
     size_t end = i + 1;
     while (end < t->line.n && t->line.v[end].depth > t->line.v[i].depth) end++;
     memmove(t->line.v + i + 1, t->line.v + end, (t->line.n - end) * sizeof *t->line.v);
+    t->ranging = false;
     t->line.n -= end - i - 1;
     if (t->list.cursor > i) t->list.cursor = t->list.cursor < end ? i : t->list.cursor - (end - i - 1);
 }
 
 static bool open_line(qs_tree *t, size_t i) {
     line_vec below = {0};
+    t->ranging = false;
     bool ok = collect(t, t->line.v[i].node, t->line.v[i].depth + 1, &below) &&
               qs_reserve(&t->line, t->line.n + below.n);
     if (ok && below.n) {
@@ -283,6 +286,25 @@ bool qs_tree_set_open_all(qs_tree *t, bool open) {
     return qs_tree_relist(t);
 }
 
+/* By lines, not by dots: a chain of modules on one line is one level. */
+static bool open_to(qs_tree *t, uint32_t levels) {
+    uint32_t *level = calloc((size_t)t->nodes + 1, sizeof *level);
+    if (!level) return false;
+    for (uint32_t n = qs_tree_after(t, 0, 0); n != QS_NO_INDEX; n = qs_tree_after(t, n, 0)) {
+        uint32_t up = t->parent[n];
+        level[n] = up == QS_NO_INDEX || up == 0 ? 1 : level[up] + !is_link(t, up);
+        if (qs_tree_is_module(t, n) && !qs_tree_note_fold(t, n, level[n] < levels)) break;
+    }
+    free(level);
+    return true;
+}
+
+bool qs_tree_set_depth(qs_tree *t, uint32_t levels) {
+    if (!t->c || !t->nodes) return true;
+    qs_tree_remember(t);
+    return open_to(t, levels) && qs_tree_relist(t);
+}
+
 static size_t line_of(const qs_tree *t, uint32_t node) {
     for (size_t i = 0; i < t->line.n; i++)
         if (t->line.v[i].node == node) return i;
@@ -312,6 +334,18 @@ bool qs_tree_to_parent(qs_tree *t) {
     if (t->line.v[i].depth >= depth) return false;
     qs_list_goto(&t->list, i);
     return true;
+}
+
+bool qs_tree_to_sibling(qs_tree *t, int dir) {
+    size_t n = t->line.n, i = t->list.cursor;
+    if (n == 0) return false;
+    uint32_t depth = t->line.v[i].depth;
+    while (dir > 0 ? i + 1 < n : i > 0) {
+        i = dir > 0 ? i + 1 : i - 1;
+        if (t->line.v[i].depth < depth) return false;
+        if (t->line.v[i].depth == depth) return qs_list_goto(&t->list, i), true;
+    }
+    return false;
 }
 
 bool qs_tree_next_below(const qs_tree *t, uint32_t node, uint32_t *row) {

@@ -72,6 +72,8 @@ typedef struct qs_tree {
     uint32_t hits, shown_leaves;
     bool flat;
     qs_sort sort;
+    bool ranging; /* from range_from to the cursor is one range */
+    size_t range_from;
     qs_buf selected; /* path of the selection, as of the last remember */
     bool selected_leaf;
 } qs_tree;
@@ -100,6 +102,11 @@ bool qs_tree_set_open_below(qs_tree *t, bool open);
 bool qs_tree_set_open_all(qs_tree *t, bool open);
 /* Open what hides the node, and put the cursor on it. */
 bool qs_tree_reveal(qs_tree *t, uint32_t node);
+/* Every module down to this many levels of lines, the rest closed. */
+bool qs_tree_set_depth(qs_tree *t, uint32_t levels);
+/* To the next (dir 1) or previous (-1) line of the same level under the same module; false if there is none.
+ */
+bool qs_tree_to_sibling(qs_tree *t, int dir);
 /* To the line of the enclosing module; false at the top. */
 bool qs_tree_to_parent(qs_tree *t);
 
@@ -117,6 +124,12 @@ bool qs_tree_set_order(qs_tree *t, bool flat, qs_sort sort);
 /* Mark or unmark a key, or every shown key below a module (all, unless all are marked already). */
 bool qs_tree_toggle_mark(qs_tree *t, uint32_t node);
 bool qs_tree_unmark_all(qs_tree *t);
+
+/* A range of lines, from where it began to the cursor. It ends when the lines become others. */
+void qs_tree_begin_range(qs_tree *t);
+bool qs_tree_in_range(const qs_tree *t, size_t line);
+/* Mark the keys of the range (of a closed module all that are shown below it), and end it. */
+bool qs_tree_mark_range(qs_tree *t);
 
 /* Walks the rows below a node in display order: start with row = QS_NO_INDEX. A key gives its own row once.
  */

@@ -62,7 +62,9 @@ void qs_load_plan_from(qs_app *a, qs_str typed) {
 static void reset(qs_app *a) {
     qs_tree *t = &a->tree;
     bool ok = true;
-    if (t->search) {
+    if (t->ranging) {
+        t->ranging = false;
+    } else if (t->search) {
         ok = qs_tree_search(t, QS_STR(""));
     } else if (t->marked) {
         ok = qs_tree_unmark_all(t);
@@ -113,12 +115,40 @@ static void open_or_enter(qs_app *a) {
         qs_tree_set_open(&a->tree, a->tree.list.cursor, true);
 }
 
+static void tell_marks(qs_app *a) {
+    if (a->tree.marked) qs_app_say(a, "%u marked: m i c d act on them; Esc unmarks", a->tree.marked);
+}
+
+/* What acts on marks acts on the range that is being drawn; true if there was one. */
+static bool take_range(qs_app *a) {
+    if (!a->tree.ranging) return false;
+    if (!qs_tree_mark_range(&a->tree)) qs_app_complain(a, "out of memory");
+    tell_marks(a);
+    return true;
+}
+
+static void range(qs_app *a) {
+    if (take_range(a)) return;
+    qs_tree_begin_range(&a->tree);
+    qs_app_say(a, "a range begins: move, then m i c d act on it; Space marks it, Esc forgets it");
+}
+
+static void depth(qs_app *a) {
+    uint32_t levels = a->key >= '1' && a->key <= '9' ? a->key - '0' : 2;
+    if (!qs_tree_set_depth(&a->tree, levels)) qs_app_complain(a, "out of memory");
+}
+
+static void to_sibling(qs_app *a, int dir) {
+    if (!qs_tree_to_sibling(&a->tree, dir))
+        qs_app_say(a, dir > 0 ? "this is the last one here" : "this is the first one here");
+}
+
 static void mark(qs_app *a, bool all) {
     uint32_t node = all ? 0 : qs_tree_selected(&a->tree);
     if (node == QS_NO_INDEX || !a->tree.c) return;
     if (!qs_tree_toggle_mark(&a->tree, node)) return qs_app_complain(a, "out of memory");
     if (!all) qs_list_move(&a->tree.list, 1);
-    if (a->tree.marked) qs_app_say(a, "%u marked: m i c d act on them; Esc unmarks", a->tree.marked);
+    tell_marks(a);
 }
 
 /* Folding, order and filter; false if c is none of them. */
@@ -141,7 +171,13 @@ static bool shape_command(qs_app *a, qs_command c) {
         break;
     case QS_CMD_FILTER: qs_filter_open(a); break;
     case QS_CMD_RESET: reset(a); break;
-    case QS_CMD_MARK: mark(a, false); break;
+    case QS_CMD_MARK:
+        if (!take_range(a)) mark(a, false);
+        break;
+    case QS_CMD_RANGE: range(a); break;
+    case QS_CMD_DEPTH: depth(a); break;
+    case QS_CMD_NEXT_SIBLING: to_sibling(a, 1); break;
+    case QS_CMD_PREV_SIBLING: to_sibling(a, -1); break;
     case QS_CMD_MARK_ALL: mark(a, true); break;
     default: return false;
     }
@@ -163,6 +199,7 @@ void qs_load_plan_open(qs_app *a) {
 
 static bool tree_command(qs_app *a, qs_command c) {
     if (qs_list_command(&a->tree.list, c) || shape_command(a, c)) return true;
+    if (c == QS_CMD_MAP || c == QS_CMD_INIT || c == QS_CMD_COPY || c == QS_CMD_DROP) take_range(a);
     switch (c) {
     case QS_CMD_PARENT: qs_tree_to_parent(&a->tree); break;
     case QS_CMD_NEXT_PROBLEM: seek(a, QS_KEY_PROBLEM, 1, "there is no problem"); break;
@@ -182,6 +219,7 @@ static bool tree_command(qs_app *a, qs_command c) {
     case QS_CMD_VERDICT: qs_message_open(a); break;
     case QS_CMD_VALUES: qs_values_open_row(a); break;
     case QS_CMD_CONTENTS: qs_contents_open(a); break;
+    case QS_CMD_ERRORS: qs_errors_open(a); break;
     case QS_CMD_EXPLAIN: qs_explain_open(a); break;
     case QS_CMD_TRACE: qs_trace_open(a); break;
     case QS_CMD_SEE: qs_see_view_open(a); break;

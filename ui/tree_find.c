@@ -239,12 +239,18 @@ static bool mark_row(qs_tree *t, uint32_t row, bool on) {
     return qs_map_put(&t->mark_of, copy, (uint32_t)t->marks.n - 1);
 }
 
+static bool mark_below(qs_tree *t, uint32_t node, bool on) {
+    bool ok = true;
+    for (uint32_t row = QS_NO_INDEX; ok && qs_tree_next_below(t, node, &row);)
+        if (qs_tree_row_has(t, row, QS_KEY_SHOWN)) ok = mark_row(t, row, on);
+    return ok;
+}
+
 bool qs_tree_toggle_mark(qs_tree *t, uint32_t node) {
-    bool all = true, ok = true;
+    bool all = true;
     for (uint32_t row = QS_NO_INDEX; qs_tree_next_below(t, node, &row);)
         if (qs_tree_row_has(t, row, QS_KEY_SHOWN)) all = all && qs_tree_row_has(t, row, QS_KEY_MARKED);
-    for (uint32_t row = QS_NO_INDEX; ok && qs_tree_next_below(t, node, &row);)
-        if (qs_tree_row_has(t, row, QS_KEY_SHOWN)) ok = mark_row(t, row, !all);
+    bool ok = mark_below(t, node, !all);
     if (t->filter.marked_only && ok) ok = qs_tree_refilter(t);
     return ok;
 }
@@ -256,4 +262,28 @@ bool qs_tree_unmark_all(qs_tree *t) {
     qs_map_free(&t->mark_of);
     qs_arena_free(&t->mark_arena);
     return !t->filter.marked_only || qs_tree_refilter(t);
+}
+
+/* ---- ranges ---- */
+
+void qs_tree_begin_range(qs_tree *t) {
+    t->ranging = t->line.n > 0;
+    t->range_from = t->list.cursor;
+}
+
+bool qs_tree_in_range(const qs_tree *t, size_t line) {
+    size_t from = t->range_from, to = t->list.cursor;
+    return t->ranging && (from < to ? line >= from && line <= to : line >= to && line <= from);
+}
+
+bool qs_tree_mark_range(qs_tree *t) {
+    bool ok = true;
+    for (size_t i = 0; ok && i < t->line.n; i++) {
+        if (!qs_tree_in_range(t, i)) continue;
+        uint32_t node = t->line.v[i].node;
+        bool open = qs_tree_is_module(t, node) && t->open[node];
+        if (!open) ok = mark_below(t, node, true);
+    }
+    t->ranging = false;
+    return ok && (!t->filter.marked_only || qs_tree_refilter(t));
 }

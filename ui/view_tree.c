@@ -112,6 +112,7 @@ static void draw_column_heads(const qs_app *a, qs_pane p) {
     if (qs_tree_filtered(t))
         x = qs_drawf(left, x + 2, 0, QS_PEN(LETTER), "filter: %u shown", t->shown_leaves);
     if (t->marked) x = qs_drawf(left, x + 2, 0, QS_PEN(MARKED), "%u marked", t->marked);
+    if (t->ranging) x = qs_drawf(left, x + 2, 0, QS_PEN(MARKED), "range");
     if (t->search) {
         x = qs_drawf(left, x + 2, 0, QS_PEN(LETTER), "%u %s  /", t->hits,
                      qs_plural(t->hits, "match", "matches"));
@@ -236,6 +237,7 @@ static void draw_row(const qs_app *a, qs_pane p, int y, size_t i) {
     else
         draw_module_name(a, name, x, y, n, label, t->open[line->node]);
     draw_cells(a, p, y, n);
+    if (qs_tree_in_range(t, i)) qs_drawz(p, 0, y, QS_PEN(MARKED), "●");
     if (i != t->list.cursor) return;
     qs_pane_select(p, y);
     p.g->cursor_y = p.y + y;
