@@ -36,6 +36,8 @@ void qs_app_free(qs_app *a) {
     qs_rich_free(&a->details);
     qs_rich_free(&a->text.text);
     qs_rich_free(&a->text.wrapped);
+    qs_rich_free(&a->help.text);
+    qs_rich_free(&a->help.wrapped);
     qs_rich_free(&a->init.preview);
     qs_arena_free(&a->rule.arena);
     qs_arena_free(&a->init.arena);

@@ -11,7 +11,7 @@
 #include "ui/rich.h"
 #include "ui/tree.h"
 
-enum { QS_VIEWS_MAX = 6, QS_STATS_MAX = 64, QS_CANDIDATES_MAX = 64 };
+enum { QS_VIEWS_MAX = 8, QS_STATS_MAX = 64, QS_CANDIDATES_MAX = 64 };
 
 typedef struct qs_view {
     const char *name;
@@ -27,7 +27,7 @@ typedef struct qs_view {
 
 extern const qs_view qs_view_tree, qs_view_text, qs_view_plan, qs_view_prompt, qs_view_map, qs_view_rule,
     qs_view_init, qs_view_fix, qs_view_save, qs_view_filter, qs_view_confirm, qs_view_roots, qs_view_contents,
-    qs_view_values, qs_view_errors, qs_view_lesson, qs_view_see;
+    qs_view_values, qs_view_errors, qs_view_help, qs_view_lesson, qs_view_see;
 
 /* Where things are on the screen. */
 typedef struct qs_layout {
@@ -198,7 +198,7 @@ struct qs_app {
         const char *pending; /* shown once it has lasted half a second; NULL: quiet work */
     } busy;
     qs_history searches, rules, paths, names;
-    qs_text_state text;
+    qs_text_state text, help; /* apart: help may be asked for over a text */
     qs_prompt_state prompt;
     qs_opening opening;
     qs_roots_state roots;
@@ -305,7 +305,13 @@ void qs_details_full(qs_app *a);
 /* Histogram as block characters, `width` of them. */
 void qs_histogram_text(const uint64_t *bins, size_t n, size_t width, qs_buf *out);
 void qs_text_open(qs_app *a, const char *title, int hang); /* a->text.text holds the text */
-void qs_help_open(qs_app *a);
+/* What views that are a page of text share. */
+void qs_page_open(qs_app *a, qs_text_state *t, const qs_view *v, const char *title, int hang);
+void qs_page_layout(const qs_app *a, qs_text_state *t);
+void qs_page_draw(const qs_text_state *t, qs_grid *g);
+bool qs_page_command(const qs_app *a, qs_text_state *t, qs_command c);
+bool qs_page_event(const qs_app *a, qs_text_state *t, const qs_event *ev);
+void qs_help_open(qs_app *a); /* the keys of where one is; from there, back */
 void qs_message_open(qs_app *a);
 void qs_python_open(qs_app *a);
 void qs_plan_open(qs_app *a);

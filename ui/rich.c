@@ -102,7 +102,8 @@ static int leading_blanks(const qs_rich *r, size_t line) {
 }
 
 static void wrap_line(const qs_rich *in, const qs_grid *g, size_t line, int width, int hang, qs_rich *out) {
-    int indent = leading_blanks(in, line) + hang, x = 0;
+    int blanks = leading_blanks(in, line), x = 0;
+    int indent = hang >= 0 ? blanks + hang : blanks ? blanks - hang : 0;
     if (indent > width / 2) indent = width / 2;
     qs_rich_line(out);
     for (size_t i = in->line.v[line]; i < spans_end(in, line); i++) {

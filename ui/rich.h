@@ -34,7 +34,8 @@ int qs_rich_width(const qs_rich *r, const qs_grid *g, size_t line);
 /* Draws line i; returns the column after it. */
 int qs_rich_draw(const qs_rich *r, size_t line, qs_pane p, int x, int y);
 /* Copy with lines broken to fit `width` columns, after a blank or a comma where there is one; what follows is
- * indented by `hang` more than its line begins. */
+ * indented by `hang` more than its line begins; where `hang` is negative, by that much in lines that begin
+ * with a blank, and not at all in others. */
 void qs_rich_wrap(const qs_rich *in, const qs_grid *g, int width, int hang, qs_rich *out);
 
 #endif

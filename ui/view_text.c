@@ -1,9 +1,8 @@
 #include "ui/app_impl.h"
 
-/* A page of text that scrolls: help, torch's message, Python, all details of a key. */
+/* A page of text that scrolls: torch's message, Python, all details of a key. */
 
-static void text_layout(qs_app *a) {
-    qs_text_state *t = &a->text;
+void qs_page_layout(const qs_app *a, qs_text_state *t) {
     int w = a->w - 2, h = a->h - 2;
     if (t->wrapped_w != w) {
         qs_rich_wrap(&t->text, &a->measure, w, t->hang, &t->wrapped);
@@ -13,17 +12,15 @@ static void text_layout(qs_app *a) {
     qs_list_resize(&t->list, lines > rows ? lines - rows + 1 : 1, 1); /* the cursor is the first line shown */
 }
 
-void qs_text_open(qs_app *a, const char *title, int hang) {
-    qs_text_state *t = &a->text;
+void qs_page_open(qs_app *a, qs_text_state *t, const qs_view *v, const char *title, int hang) {
     snprintf(t->title, sizeof t->title, "%s", title);
     t->hang = hang;
     t->wrapped_w = 0;
     t->list = (qs_list){0};
-    qs_app_open(a, &qs_view_text);
+    qs_app_open(a, v);
 }
 
-static void text_draw(const qs_app *a, qs_grid *g) {
-    const qs_text_state *t = &a->text;
+void qs_page_draw(const qs_text_state *t, qs_grid *g) {
     qs_pane p = qs_pane_of(g);
     qs_draw_fill(p, 0, 0, p.w, p.h, QS_PEN(NORMAL));
     g->cursor_x = g->cursor_y = -1;
@@ -42,8 +39,8 @@ static void text_draw(const qs_app *a, qs_grid *g) {
     qs_drawz(p, 26, p.h - 1, QS_PEN(NORMAL), "back");
 }
 
-static bool text_command(qs_app *a, qs_command c) {
-    qs_list *l = &a->text.list;
+bool qs_page_command(const qs_app *a, qs_text_state *t, qs_command c) {
+    qs_list *l = &t->list;
     long page = a->h > 4 ? a->h - 3 : 1;
     switch (c) {
     case QS_CMD_PAGE_UP: qs_list_move(l, -page); return true;
@@ -54,13 +51,29 @@ static bool text_command(qs_app *a, qs_command c) {
     }
 }
 
-static bool text_event(qs_app *a, const qs_event *ev) {
-    if (ev->kind == QS_EVENT_MOUSE && ev->mouse == QS_MOUSE_WHEEL_UP)
-        return qs_list_move(&a->text.list, -3), true;
+bool qs_page_event(const qs_app *a, qs_text_state *t, const qs_event *ev) {
+    if (ev->kind == QS_EVENT_MOUSE && ev->mouse == QS_MOUSE_WHEEL_UP) return qs_list_move(&t->list, -3), true;
     if (ev->kind == QS_EVENT_MOUSE && ev->mouse == QS_MOUSE_WHEEL_DOWN)
-        return qs_list_move(&a->text.list, 3), true;
+        return qs_list_move(&t->list, 3), true;
     if (ev->kind != QS_EVENT_KEY || ev->key != ' ') return false;
-    return text_command(a, QS_CMD_PAGE_DOWN); /* as in every pager */
+    return qs_page_command(a, t, QS_CMD_PAGE_DOWN); /* as in every pager */
+}
+
+void qs_text_open(qs_app *a, const char *title, int hang) {
+    qs_page_open(a, &a->text, &qs_view_text, title, hang);
+}
+
+static void text_draw(const qs_app *a, qs_grid *g) {
+    qs_page_draw(&a->text, g);
+}
+static void text_layout(qs_app *a) {
+    qs_page_layout(a, &a->text);
+}
+static bool text_event(qs_app *a, const qs_event *ev) {
+    return qs_page_event(a, &a->text, ev);
+}
+static bool text_command(qs_app *a, qs_command c) {
+    return qs_page_command(a, &a->text, c);
 }
 
 const qs_view qs_view_text = {
@@ -71,54 +84,6 @@ const qs_view qs_view_text = {
     .event = text_event,
     .command = text_command,
 };
-
-/* ---- help ---- */
-
-static void help_statuses(qs_rich *r) {
-    qs_rich_line(r);
-    qs_rich_line(r);
-    qs_rich_addf(r, QS_PEN(TITLE), "What the signs before a key mean");
-    for (int s = 0; s < QS_STATUS_COUNT; s++) {
-        const qs_status_info *i = qs_status_get((qs_status)s);
-        qs_rich_line(r);
-        qs_rich_addf(r, qs_status_pen((qs_status)s), "  %s %-12s", i->glyph, i->name);
-        qs_rich_addf(r, QS_PEN(NORMAL), "%s", i->help);
-    }
-    for (int m = 1; m < QS_MARK_COUNT; m++) {
-        const qs_mark_info *i = qs_mark_get((qs_mark)m);
-        qs_rich_line(r);
-        qs_rich_addf(r, qs_mark_pen((qs_mark)m), "  %s %-12s", i->glyph, i->name);
-        qs_rich_addf(r, QS_PEN(NORMAL), "%s", i->help);
-    }
-    qs_rich_line(r);
-    qs_rich_line(r);
-    qs_rich_addf(r, QS_PEN(TITLE), "What a key is to quantization");
-    for (int q = 1; q < QS_ROLE_COUNT; q++) {
-        qs_rich_line(r);
-        qs_rich_addf(r, QS_PEN(LETTER), "  %c ", qs_role_letter((qs_role)q));
-        qs_rich_addf(r, QS_PEN(NORMAL), "%s", qs_role_name((qs_role)q));
-    }
-}
-
-void qs_help_open(qs_app *a) {
-    qs_rich *r = &a->text.text;
-    const char *group = "";
-    qs_rich_clear(r);
-    for (qs_command c = QS_CMD_NONE + 1; c < QS_CMD_COUNT; c++) {
-        const qs_command_info *i = qs_command_get(c);
-        if (strcmp(group, i->group) != 0) {
-            if (*group) qs_rich_line(r);
-            qs_rich_line(r);
-            qs_rich_addf(r, QS_PEN(TITLE), "%s", group = i->group);
-        }
-        qs_rich_line(r);
-        qs_rich_addf(r, QS_PEN(KEY), "  %-12s", i->keys);
-        qs_rich_addf(r, QS_PEN(NORMAL), "%s", i->help);
-        qs_rich_addf(r, QS_PEN(DIM), "  :%s", i->name);
-    }
-    help_statuses(r);
-    qs_text_open(a, "qatscope: keys and signs", 12);
-}
 
 /* ---- torch's message ---- */
 
