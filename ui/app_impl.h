@@ -27,7 +27,7 @@ typedef struct qs_view {
 
 extern const qs_view qs_view_tree, qs_view_text, qs_view_plan, qs_view_prompt, qs_view_map, qs_view_rule,
     qs_view_init, qs_view_fix, qs_view_save, qs_view_filter, qs_view_confirm, qs_view_roots, qs_view_contents,
-    qs_view_values, qs_view_errors, qs_view_help, qs_view_lesson, qs_view_see;
+    qs_view_values, qs_view_errors, qs_view_help, qs_view_lesson, qs_view_see, qs_view_trace;
 
 /* Where things are on the screen. */
 typedef struct qs_layout {
@@ -214,6 +214,7 @@ struct qs_app {
     struct qs_contents_state *contents; /* while view_contents.c is open */
     struct qs_values_state *values;     /* while view_values.c is open */
     struct qs_errors_state *errors;     /* while view_errors.c is open */
+    struct qs_trace_state *trace;       /* while view_trace.c is open */
     struct qs_see_state *see;           /* while view_see.c is open */
     struct qs_lesson_state *lesson;     /* NULL until the first lesson; view_lesson.c */
 };

@@ -15,7 +15,8 @@ typedef enum qs_context {
     QS_CTX_CONTENTS = 64, /* all of a file */
     QS_CTX_VALUES = 128,
     QS_CTX_ERRORS = 256, /* weights by what rounding costs */
-    QS_CTX_LAST_ = QS_CTX_ERRORS,
+    QS_CTX_TRACE = 512,  /* the strict load step by step */
+    QS_CTX_LAST_ = QS_CTX_TRACE,
 } qs_context;
 
 typedef enum qs_command {

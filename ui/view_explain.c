@@ -1,9 +1,8 @@
 #include "ui/app_impl.h"
 
 #include "teach/explain.h"
-#include "teach/trace.h"
 
-/* What a key is, and a strict load step by step: both as pages of text. */
+/* What a key is, as a page of text. */
 
 /* A block of plain text, its first line as a title; labels ("  Written by  ") stand out. */
 static void add_text(qs_rich *r, qs_str text) {
@@ -44,45 +43,4 @@ void qs_explain_open(qs_app *a) {
     add_text(r, qs_buf_str(&text));
     qs_buf_free(&text);
     qs_text_open(a, "what this key is", 0);
-}
-
-static qs_pen step_pen(const qs_step *s) {
-    if (s->kind == QS_STEP_ENTER) return QS_PEN(STRONG);
-    if (s->kind == QS_STEP_UNEXPECTED) return QS_PEN(UNEXPECTED);
-    if (qs_step_get(s->kind)->error) return QS_PEN(MISSING);
-    return s->kind == QS_STEP_TAKE ? QS_PEN(OK) : QS_PEN(TOLERATED);
-}
-
-static bool add_steps(qs_rich *r, const qs_trace *t) {
-    qs_buf line = {0};
-    for (size_t i = 0; i < qs_trace_count(t); i++) {
-        const qs_step *s = qs_trace_step(t, i);
-        line.n = 0;
-        for (uint32_t d = 0; d < s->depth && d < 12; d++) qs_buf_addz(&line, "  ");
-        if (s->kind != QS_STEP_ENTER) qs_buf_addz(&line, "  ");
-        qs_trace_text(t, i, true, &line);
-        qs_rich_line(r);
-        qs_rich_add(r, step_pen(s), qs_buf_str(&line));
-    }
-    bool ok = !line.failed;
-    qs_buf_free(&line);
-    return ok;
-}
-
-void qs_trace_open(qs_app *a) {
-    const qs_verdict *v = qs_session_verdict(a->s);
-    qs_trace *t = NULL;
-    qs_err e = QS_ERR_INIT;
-    if (!qs_trace_make(qs_session_resolution(a->s), v, &t, &e)) return qs_app_fail(a, &e);
-    qs_rich *r = &a->text.text;
-    int torch = qs_verdict_torch(v);
-    qs_rich_clear(r);
-    qs_rich_line(r);
-    qs_rich_addf(r, QS_PEN(DIM),
-                 "How load_state_dict of torch %d.%d walks through the model, in its own order.", torch / 100,
-                 torch % 100);
-    qs_rich_line(r);
-    if (!add_steps(r, t)) qs_app_complain(a, "out of memory");
-    qs_trace_free(t);
-    qs_text_open(a, "the load, step by step", 4);
 }

@@ -1,6 +1,8 @@
 /* qatscope check: would load_state_dict take it? The answer in torch's words on stdout, advice on stderr. */
 #include "cli/cli.h"
 
+#include "teach/trace.h"
+
 static const char *const kind_names[] = {
     [QS_FIND_MISSING] = "missing",     [QS_FIND_UNEXPECTED] = "unexpected",
     [QS_FIND_SIZE] = "size",           [QS_FIND_COPY] = "copy",
@@ -54,7 +56,33 @@ static void print_advice(const qs_verdict *v) {
                     words[k], SHOWN);
 }
 
-static void print_json(const qs_verdict *v, const qs_buf *message, bool strict) {
+static void print_trace(const qs_trace *t) {
+    qs_buf line = {0};
+    for (size_t i = 0; i < qs_trace_count(t); i++) {
+        const qs_step *s = qs_trace_step(t, i);
+        line.n = 0;
+        qs_trace_text(t, i, false, &line);
+        printf("%*s%.*s\n", (int)((s->depth + (s->kind != QS_STEP_ENTER)) * 2), "",
+               QS_FMT(qs_buf_str(&line)));
+    }
+    qs_buf_free(&line);
+}
+
+static void add_json_trace(const qs_trace *t, qs_buf *b) {
+    qs_buf_addz(b, ",\n \"steps\": [");
+    for (size_t i = 0; i < qs_trace_count(t); i++) {
+        const qs_step *s = qs_trace_step(t, i);
+        qs_buf_addf(b, "%s\n  {\"step\": \"%s\", \"depth\": %u, \"key\": ", i ? "," : "",
+                    qs_step_get(s->kind)->name, s->depth);
+        qs_buf_add_json(b, s->key);
+        qs_buf_addf(b, ", \"repeats\": %u, \"note\": ", s->repeats);
+        qs_buf_add_json(b, qs_str_of(s->note));
+        qs_buf_addc(b, '}');
+    }
+    qs_buf_addz(b, "\n ]");
+}
+
+static void print_json(const qs_verdict *v, const qs_trace *t, const qs_buf *message, bool strict) {
     char torch[16];
     qs_buf b = {0};
     version_text(qs_verdict_torch(v), torch);
@@ -70,7 +98,9 @@ static void print_json(const qs_verdict *v, const qs_buf *message, bool strict) 
         qs_buf_add_json(&b, qs_str_of(f->note));
         qs_buf_addc(&b, '}');
     }
-    qs_buf_addz(&b, "\n ]}\n");
+    qs_buf_addz(&b, "\n ]");
+    if (t) add_json_trace(t, &b);
+    qs_buf_addz(&b, "}\n");
     if (!b.failed) fwrite(b.p, 1, b.n, stdout);
     qs_buf_free(&b);
 }
@@ -78,7 +108,7 @@ static void print_json(const qs_verdict *v, const qs_buf *message, bool strict) 
 typedef struct check_args {
     qs_cli_common common;
     const char *torch, *pos[2];
-    bool no_strict, assign;
+    bool no_strict, assign, trace;
 } check_args;
 
 static bool open_target(const check_args *a, const qs_checkpoint *c, const qs_open_options *open,
@@ -92,11 +122,12 @@ static bool open_target(const check_args *a, const qs_checkpoint *c, const qs_op
     return ok;
 }
 
-static bool print_verdict(const check_args *a, const qs_verdict *v, qs_err *e) {
+static bool print_verdict(const check_args *a, const qs_verdict *v, const qs_trace *t, qs_err *e) {
     qs_buf message = {0};
     bool ok = qs_verdict_message(v, &message) && qs_verdict_result(v, &message);
+    if (ok && t && !a->common.json) print_trace(t);
     if (ok && a->common.json)
-        print_json(v, &message, !a->no_strict);
+        print_json(v, t, &message, !a->no_strict);
     else if (ok)
         print_message(&message);
     if (ok && !a->common.json && !a->common.quiet) print_advice(v);
@@ -104,21 +135,35 @@ static bool print_verdict(const check_args *a, const qs_verdict *v, qs_err *e) {
     return ok || qs_nomem(e);
 }
 
+/* The verdict over an empty plan, and on demand the steps that lead to it. */
+static bool judge(const check_args *a, const qs_strict_options *strict, const qs_resolution *r,
+                  qs_verdict **v, qs_err *e) {
+    qs_strict_source src = qs_strict_source_of_resolution(r);
+    qs_trace *t = NULL;
+    bool ok = qs_strict_run(qs_resolution_input(r)->target, &src, strict, v, e) &&
+              (!a->trace || qs_trace_make(r, *v, &t, e)) && print_verdict(a, *v, t, e);
+    qs_trace_free(t);
+    return ok;
+}
+
 static int check(const check_args *a, const qs_strict_options *strict) {
     qs_open_options open = {.root = a->common.root, .limits = QS_LIMITS_DEFAULT};
     qs_checkpoint *c = NULL;
     qs_manifest *target = NULL;
+    qs_resolution *r = NULL;
     qs_verdict *v = NULL;
     qs_err e = QS_ERR_INIT;
-    bool ok = qs_checkpoint_open(a->pos[0], &open, &c, &e) && open_target(a, c, &open, &target, &e);
-    if (ok) {
-        qs_strict_source src = qs_strict_source_of_checkpoint(c);
-        ok = qs_strict_run(target, &src, strict, &v, &e) && print_verdict(a, v, &e);
-    }
+    qs_plan *plan = qs_plan_new();
+    bool ok = (plan || qs_nomem(&e)) && qs_checkpoint_open(a->pos[0], &open, &c, &e) &&
+              open_target(a, c, &open, &target, &e);
+    qs_resolve_input in = {.a = c, .target = target, .plan = plan};
+    ok = ok && qs_resolve(&in, &r, &e) && judge(a, strict, r, &v, &e);
     int status = ok ? !qs_verdict_loads(v) : qs_cli_fail(&e);
     qs_verdict_free(v);
+    qs_resolution_free(r);
     qs_manifest_close(target);
     qs_checkpoint_close(c);
+    qs_plan_free(plan);
     return status;
 }
 
@@ -131,6 +176,7 @@ int qs_cmd_check(int argc, char **argv) {
         {"torch", 0, QS_OPT_STRING, &a.torch, "VERSION",
          "as PyTorch 1.7, 1.13, 2.6 or 2.14 would (default: the manifest's)"},
         {"no-strict", 0, QS_OPT_FLAG, &a.no_strict, NULL, "as load_state_dict(strict=False)"},
+        {"trace", 0, QS_OPT_FLAG, &a.trace, NULL, "first the load step by step, in torch's order"},
         {"assign", 0, QS_OPT_FLAG, &a.assign, NULL, "as load_state_dict(assign=True), from 2.1 on"},
         QS_CLI_OPT_JSON(&a.common),
         QS_CLI_OPT_QUIET(&a.common),

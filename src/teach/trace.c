@@ -102,6 +102,11 @@ static bool add_findings(qs_trace *t, const finding_index *x, uint32_t from, qs_
     return true;
 }
 
+/* The load ended with an exception. */
+static bool raised(const qs_trace *t) {
+    return t->steps.n && t->steps.v[t->steps.n - 1].kind == QS_STEP_RAISE;
+}
+
 static bool add_module(qs_trace *t, const finding_index *x, uint32_t at, uint32_t depth, qs_err *e) {
     const qs_module *mod = qs_manifest_module(t->m, at);
     qs_step s = {
@@ -112,12 +117,13 @@ static bool add_module(qs_trace *t, const finding_index *x, uint32_t at, uint32_
         uint32_t found = qs_map_get(&x->by_key, s.key);
         if (found != QS_MAP_NONE) {
             if (!add_findings(t, x, found, s, e)) return false;
+            if (raised(t)) return true;
             continue;
         }
         s.kind = qs_resolution_find(t->r, s.key) == QS_NO_INDEX ? QS_STEP_KEEP : QS_STEP_TAKE;
         if (!add(t, s, e)) return false;
     }
-    return add_findings(t, x, x->first[at], s, e);
+    return raised(t) || add_findings(t, x, x->first[at], s, e);
 }
 
 /* Pre-order, children as they were registered; a child that is None is not entered. */
@@ -126,6 +132,7 @@ static bool walk(qs_trace *t, const finding_index *x, qs_err *e) {
     for (;;) {
         const qs_module *mod = qs_manifest_module(t->m, at);
         if (!mod->none && !add_module(t, x, at, depth, e)) return false;
+        if (raised(t)) return true;
         if (!mod->none && mod->first_child != QS_MODULE_NONE) {
             at = mod->first_child;
             depth++;
@@ -178,6 +185,11 @@ size_t qs_trace_next_error(const qs_trace *t, size_t i, bool backwards) {
          i = backwards ? i - 1 : i + 1) /* i - 1 wraps around below 0, which ends it as well */
         if (qs_step_get(t->steps.v[i].kind)->error) return i;
     return SIZE_MAX;
+}
+
+void qs_trace_tally(const qs_trace *t, size_t i, size_t tally[QS_STEP_COUNT]) {
+    memset(tally, 0, QS_STEP_COUNT * sizeof *tally);
+    for (size_t k = 0; k <= i && k < t->steps.n; k++) tally[t->steps.v[k].kind]++;
 }
 
 static void add_name(qs_buf *out, qs_str name) {

@@ -1,6 +1,7 @@
 /* A strict load played step by step: which module is entered, which entry is taken, made up, resized,
  * complained about. Made from a verdict and what it was about; the order of modules and entries is torch's,
- * and what a class does to an entry stands with the entry. */
+ * and what a class does to an entry stands with the entry. Where torch raises, the steps end
+ * (tests/oracle/test_strict.py compares them with the real thing). */
 #ifndef QS_TEACH_TRACE_H
 #define QS_TEACH_TRACE_H
 
@@ -40,6 +41,8 @@ const qs_step *qs_trace_step(const qs_trace *t, size_t i);
 /* The next step from i on (backwards: the one before it or i itself) that is an error; SIZE_MAX if there is
  * none. */
 size_t qs_trace_next_error(const qs_trace *t, size_t i, bool backwards);
+/* How many steps of each kind there are up to step i, it included. */
+void qs_trace_tally(const qs_trace *t, size_t i, size_t tally[QS_STEP_COUNT]);
 /* One line for a person, names made printable: "enter model.0.conv (QuantWrapper), version 1 in _metadata";
  * brief: without what the enclosing module's name says already. */
 void qs_trace_text(const qs_trace *t, size_t i, bool brief, qs_buf *out);

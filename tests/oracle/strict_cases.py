@@ -415,6 +415,47 @@ def edit(state, packed):
     return state
 
 
+class Asked:
+    """A state dict that notes which of its keys Module._load_from_state_dict asks for."""
+
+    def __init__(self, state, walk):
+        self.state, self.walk = state, walk
+
+    def __contains__(self, key):
+        self.walk.append(["ask", key])
+        return key in self.state
+
+    def __getitem__(self, key):
+        return self.state[key]
+
+    def __setitem__(self, key, value):
+        self.state[key] = value
+
+    def __iter__(self):
+        return iter(self.state)
+
+    def __getattr__(self, name):
+        return getattr(self.state, name)
+
+
+def watched(target, state, options):
+    """What load_state_dict says, and the way it takes: modules entered, keys asked for, unexpected keys found."""
+    walk, plain = [], nn.Module._load_from_state_dict
+
+    def load(self, state_dict, prefix, local_metadata, strict, missing, unexpected, errors):
+        walk.append(["enter", prefix[:-1]])
+        before = len(unexpected)
+        result = plain(self, Asked(state_dict, walk), prefix, local_metadata, strict, missing, unexpected, errors)
+        walk.extend(["unexpected", key] for key in unexpected[before:])
+        return result
+
+    nn.Module._load_from_state_dict = load
+    try:
+        return words(target, state, options) + (walk,)
+    finally:
+        nn.Module._load_from_state_dict = plain
+
+
 def words(target, state, options):
     try:
         result = target.load_state_dict(state, **options)
@@ -443,8 +484,8 @@ def case(out, i, seed):
         options["assign"] = True
     torch.save(state, "%s/%d.pt" % (out, i))
     exporter.export(target, "%s/%d.json" % (out, i))
-    loads, text = words(target, state, options)
-    return {"i": i, "seed": seed, "options": options, "loads": loads, "text": text}
+    loads, text, walk = watched(target, state, options)
+    return {"i": i, "seed": seed, "options": options, "loads": loads, "text": text, "packed": packed, "walk": walk}
 
 
 def main():

@@ -51,6 +51,38 @@ def check(version, folder, case):
     return done.returncode, said[:-1] if said.endswith("\n") else said, done.stderr.decode("utf-8", "replace")
 
 
+def steps(version, folder, case):
+    """The way qatscope says the load takes, in the terms of strict_cases.watched."""
+    base = os.path.join(folder, "out", str(case["i"]))
+    command = [QATSCOPE, "check", base + ".pt", "-m", base + ".json", "--torch", version, "--root", "", "--trace", "--json"]
+    command += ["--no-strict"] if case["options"].get("strict") is False else []
+    command += ["--assign"] if case["options"].get("assign") else []
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    walk = []
+    for step in json.loads(done.stdout.decode("utf-8"))["steps"]:
+        kind = {"enter": "enter", "unexpected": "unexpected"}.get(step["step"], "ask")
+        if not walk or walk[-1] != [kind, step["key"]]:  # several things may be said of one key
+            walk.append([kind, step["key"]])
+    return walk
+
+
+def same_way(version, folder, case):
+    """None where it cannot be told: quantized modules do not ask through Module, and where torch raises it stops."""
+    errors = case["text"].startswith("Error(s) in")
+    if case["packed"] or not (case["loads"] or errors):
+        return None
+    with open(os.path.join(folder, "out", "%d.json" % case["i"])) as f:
+        known = {x["key"] for x in json.load(f)["state_dict"]}  # hooks and observers ask for old names, too
+    want, ours = ([w for w in x if w[0] != "ask" or w[1] in known] for x in (case["walk"], steps(version, folder, case)))
+    if case["options"].get("strict") is False:
+        want, ours = ([w for w in x if w[0] != "unexpected"] for x in (want, ours))
+    if want == ours:
+        return True
+    at = next((i for i, (x, y) in enumerate(zip(want, ours)) if x != y), min(len(want), len(ours)))
+    print("torch %s, seed %d, step %d: torch %s, qatscope %s" % (version, case["seed"], at, want[at:at + 3], ours[at:at + 3]))
+    return False
+
+
 def run(version, seed, count):
     folder = tempfile.mkdtemp(prefix="qatscope-strict-")
     try:
@@ -68,6 +100,10 @@ def run(version, seed, count):
             if wrong <= int(os.environ.get("STRICT_SHOW", "3")):
                 print("torch %s, seed %d %s: exit %d %s\n  torch says: %r\n  qatscope:   %r" % (
                     version, case["seed"], case["options"], status, errors.strip(), case["text"], said))
+        ways = [same_way(version, folder, c) for c in cases]
+        print("torch %s: the way through the modules, %d the same, %d not, %d not compared" % (
+            version, ways.count(True), ways.count(False), ways.count(None)))
+        wrong += ways.count(False) + (ways.count(True) < len(cases) // 2)
         loads = sum(c["loads"] for c in cases)
         print("torch %s: %d pairs, %d load, %d differ (seed %d)" % (version, len(cases), loads, wrong, seed))
         if not 0 < loads < len(cases):

@@ -234,6 +234,36 @@ static void rows_lead_to_the_tree(void **state) {
     qs_app_free(app);
 }
 
+/* Forwards, backwards, to complaints, over modules, to the ends, at sizes that are too small, too; the tree
+ * follows. */
+static void the_load_is_played(void **state) {
+    (void)state;
+    qs_app_options opt = {.ascii = true};
+    qs_app *app = qs_app_new(session, &opt);
+    press(app, "resize:80x24 T");
+    expect(app, 80, 24, true, "step 1 of 3478", "trace");
+    press(app, "j j j j");
+    expect(app, 80, 24, true, "step 5 of", "trace");
+    expect(app, 80, 24, true, "has no place for", "trace");
+    expect(app, 80, 24, true, "so far  4 enter  1 unexpected", "trace");
+    press(app, "k Space ]");
+    expect(app, 80, 24, true, "step 8 of", "trace");
+    press(app, "[");
+    expect(app, 80, 24, true, "step 5 of", "trace");
+    press(app, "PgDn");
+    expect(app, 80, 24, true, "torch goes into the module", "trace");
+    press(app, "PgUp PgUp [");
+    expect(app, 80, 24, true, "nothing before this", "trace");
+    press(app, "G ]");
+    expect(app, 80, 24, true, "step 3478 of 3478", "trace");
+    press(app, "j ] ^U resize:40x10 k k resize:200x60 ^D resize:30x5 j resize:80x24 g k");
+    expect(app, 80, 24, true, "step 1 of 3478", "trace");
+    press(app, "] ] q");
+    expect(app, 80, 24, true, "would load:", "tree");
+    expect(app, 80, 24, true, "model.0.conv.quant.activation_post_process.fake_quant_enabled", "tree");
+    qs_app_free(app);
+}
+
 /* Every slider to both of its ends, at sizes that are too small too. */
 static void sliders_answer(void **state) {
     (void)state;
@@ -263,6 +293,7 @@ int main(void) {
         cmocka_unit_test(a_file_that_lacks_something),
         cmocka_unit_test(real_files),
         cmocka_unit_test(rows_lead_to_the_tree),
+        cmocka_unit_test(the_load_is_played),
         cmocka_unit_test(sliders_answer),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
