@@ -118,7 +118,15 @@ static void layout_all(qs_app *a) {
         if (a->stack[i]->layout) a->stack[i]->layout(a);
 }
 
+static uint32_t count_forward(const qs_verdict *v) {
+    uint32_t n = 0;
+    for (size_t i = 0; v && i < qs_verdict_count(v); i++)
+        n += qs_verdict_finding(v, i)->kind == QS_FIND_FORWARD;
+    return n;
+}
+
 static void take_over(qs_app *a) {
+    a->forward = count_forward(qs_session_verdict(a->s));
     if (!qs_tree_sync(&a->tree)) qs_app_complain(a, "out of memory: the tree cannot be shown");
     a->matches = NULL;
     a->diagnosis = NULL;

@@ -27,7 +27,7 @@ typedef struct qs_view {
 
 extern const qs_view qs_view_tree, qs_view_text, qs_view_plan, qs_view_prompt, qs_view_map, qs_view_rule,
     qs_view_init, qs_view_fix, qs_view_save, qs_view_filter, qs_view_confirm, qs_view_roots, qs_view_contents,
-    qs_view_values, qs_view_errors, qs_view_help, qs_view_lesson, qs_view_see, qs_view_trace;
+    qs_view_values, qs_view_errors, qs_view_bind, qs_view_help, qs_view_lesson, qs_view_see, qs_view_trace;
 
 /* Where things are on the screen. */
 typedef struct qs_layout {
@@ -134,10 +134,19 @@ typedef struct qs_fix_state {
     qs_list list;
 } qs_fix_state;
 
+/* What saving will write. */
+typedef struct qs_save_summary {
+    uint32_t live, mark[QS_MARK_COUNT];
+    uint32_t misfits; /* what safetensors cannot hold, and the first of them */
+    char misfit[200];
+    uint64_t bytes; /* of the tensors */
+} qs_save_summary;
+
 typedef struct qs_save_state {
     qs_line path;
-    int field; /* 0 path, 1 overwrite, 2 in place */
+    int field; /* 0 path, 1 format, 2 overwrite, 3 in place */
     bool overwrite, in_place;
+    qs_save_summary sum;
     char problem[600];
 } qs_save_state;
 
@@ -173,6 +182,7 @@ struct qs_app {
     size_t detail_line;
     const qs_matches *matches;
     const qs_diagnosis *diagnosis;
+    uint32_t forward; /* quantizers with which it loads, and fails in forward */
     bool undiagnosed; /* the two above are still to be made */
     struct {
         char text[700];
@@ -213,6 +223,7 @@ struct qs_app {
     uint64_t documents;                 /* counts how often another one was opened */
     struct qs_contents_state *contents; /* while view_contents.c is open */
     struct qs_values_state *values;     /* while view_values.c is open */
+    struct qs_bind_state *bind;         /* while view_bind.c is open */
     struct qs_errors_state *errors;     /* while view_errors.c is open */
     struct qs_trace_state *trace;       /* while view_trace.c is open */
     struct qs_see_state *see;           /* while view_see.c is open */
@@ -275,6 +286,8 @@ void qs_tree_draw(const qs_app *a, qs_grid *g);
 int qs_tree_indent(const qs_app *a, const qs_tree_line *line); /* column of the fold glyph */
 qs_pen qs_status_pen(qs_status s);
 qs_pen qs_mark_pen(qs_mark m);
+/* "640 bytes", "1.7 KB", in units of 1024; returns out */
+const char *qs_bytes_text(uint64_t n, char *out, size_t cap);
 /* "16×3×3×3 f32" */
 void qs_shape_cell(qs_shape shape, bool known, qs_dtype dtype, char *out, size_t cap);
 /* What a key has in a column; "·" for a gap. */
@@ -335,6 +348,8 @@ void qs_go_to_ask(qs_app *a);
 /* The command with what follows its name on the ':' line; n == 0 is the command alone. */
 void qs_app_command_with(qs_app *a, qs_command c, qs_str argument);
 void qs_map_open(qs_app *a);
+void qs_map_open_pair(qs_app *a, uint32_t from, uint32_t to); /* rows */
+void qs_bind_open(qs_app *a);
 void qs_rule_open(qs_app *a);
 void qs_rule_edit(qs_app *a, size_t action);
 void qs_init_open(qs_app *a);

@@ -20,6 +20,18 @@ qs_pen qs_mark_pen(qs_mark m) {
     return pens[m < QS_MARK_COUNT ? m : QS_MARK_NONE];
 }
 
+const char *qs_bytes_text(uint64_t n, char *out, size_t cap) {
+    static const char *const units[] = {"KB", "MB", "GB", "TB"};
+    double v = (double)n / 1024;
+    size_t u = 0;
+    while (v >= 1024 && u + 1 < sizeof units / sizeof *units) v /= 1024, u++;
+    if (n < 1024)
+        snprintf(out, cap, "%u bytes", (unsigned)n);
+    else
+        snprintf(out, cap, "%.1f %s", v, units[u]);
+    return out;
+}
+
 void qs_shape_cell(qs_shape shape, bool known, qs_dtype dtype, char *out, size_t cap) {
     char text[128];
     if (known)

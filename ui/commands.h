@@ -16,7 +16,8 @@ typedef enum qs_context {
     QS_CTX_VALUES = 128,
     QS_CTX_ERRORS = 256, /* weights by what rounding costs */
     QS_CTX_TRACE = 512,  /* the strict load step by step */
-    QS_CTX_LAST_ = QS_CTX_TRACE,
+    QS_CTX_BIND = 1024,  /* two panes of names */
+    QS_CTX_LAST_ = QS_CTX_BIND,
 } qs_context;
 
 typedef enum qs_command {

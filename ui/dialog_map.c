@@ -153,6 +153,11 @@ static bool marked_pair(const qs_app *a, uint32_t *from, uint32_t *to) {
     return *from != QS_NO_INDEX && *to != QS_NO_INDEX;
 }
 
+void qs_map_open_pair(qs_app *a, uint32_t from, uint32_t to) {
+    qs_app_diagnose(a);
+    open_for(a, from, qs_compare_row(a->tree.c, to)->key);
+}
+
 void qs_map_open(qs_app *a) {
     qs_app_diagnose(a);
     uint32_t from, to, node = qs_tree_selected(&a->tree);

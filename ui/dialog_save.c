@@ -17,6 +17,19 @@ void qs_save_open(qs_app *a) {
     qs_save_open_as(a, qs_str_of(path));
 }
 
+static void sum_up(const qs_app *a, qs_save_summary *s) {
+    const qs_resolution *r = qs_session_resolution(a->s);
+    *s = (qs_save_summary){.live = qs_resolution_live(r)};
+    for (uint32_t i = 0; i < qs_resolution_count(r); i++) {
+        const qs_resolved *x = qs_resolution_entry(r, i);
+        s->mark[x->mark]++;
+        if (i >= s->live) continue;
+        if (x->shape_known) s->bytes += qs_shape_numel(x->shape) * qs_dtype_get(x->dtype)->size;
+        const char *why = qs_safetensors_misfit(r, i);
+        if (why && s->misfits++ == 0) snprintf(s->misfit, sizeof s->misfit, "%.*s (%s)", QS_FMT(x->key), why);
+    }
+}
+
 void qs_save_open_as(qs_app *a, qs_str path) {
     qs_save_state *s = &a->save;
     if (a->opt.read_only) return qs_app_say(a, "read-only: nothing is written");
@@ -25,13 +38,68 @@ void qs_save_open_as(qs_app *a, qs_str path) {
     s->problem[0] = 0;
     s->path.history = &a->paths;
     qs_line_set(&s->path, path);
+    sum_up(a, &s->sum);
     qs_app_open(a, &qs_view_save);
 }
 
+/* ---- drawing ---- */
+
+enum { LABEL_W = 8 };
+
 static void draw_check(qs_pane p, int y, bool on, bool focused, const char *text) {
-    int x = qs_drawz(p, 6, y, QS_PEN(KEY), on ? "[x] " : "[ ] ");
+    int x = qs_drawz(p, LABEL_W, y, QS_PEN(KEY), on ? "[x] " : "[ ] ");
     x = qs_drawz(p, x, y, QS_PEN(NORMAL), text);
-    if (focused) qs_pane_select(qs_pane_sub(p, 6, y, x - 6, 1), 0);
+    if (focused) qs_pane_select(qs_pane_sub(p, LABEL_W, y, x - LABEL_W, 1), 0);
+}
+
+static void add_count(qs_rich *r, qs_mark m, uint32_t n) {
+    if (n) qs_rich_addf(r, qs_mark_pen(m), "  %s %u %s", qs_mark_get(m)->glyph, n, qs_mark_get(m)->name);
+}
+
+/* What the file will hold of the state dict, and what of the rest. */
+static void describe(const qs_app *a, qs_rich *r) {
+    const qs_save_state *s = &a->save;
+    const qs_save_summary *m = &s->sum;
+    const qs_resolution *res = qs_session_resolution(a->s);
+    const qs_graph *g = qs_checkpoint_graph(qs_session_a(a->s));
+    bool safe = qs_is_safetensors_name(s->path.text);
+    qs_rich_line(r);
+    char bytes[32];
+    qs_rich_addf(r, QS_PEN(STRONG), "%u entries, %s", m->live, qs_bytes_text(m->bytes, bytes, sizeof bytes));
+    for (int k = QS_MARK_NONE + 1; k < QS_MARK_COUNT; k++) add_count(r, (qs_mark)k, m->mark[k]);
+    if (m->mark[QS_MARK_NONE]) qs_rich_addf(r, QS_PEN(NORMAL), "  %u as they were", m->mark[QS_MARK_NONE]);
+    size_t top = qs_graph_root(g) == qs_checkpoint_chosen_root(qs_session_a(a->s))->node
+                     ? 0
+                     : qs_node_pairs(g, qs_graph_root(g));
+    size_t dropped = qs_resolution_tops_dropped(res);
+    if (top > 1 && !safe) {
+        qs_rich_line(r);
+        qs_rich_addf(r, QS_PEN(NORMAL), "beside it %zu %s kept", top - 1 - dropped,
+                     qs_plural(top - 1 - dropped, "entry is", "entries are"));
+        if (dropped) qs_rich_addf(r, QS_PEN(DROPPED), ", %zu dropped", dropped);
+    }
+    if (safe && m->misfits) {
+        qs_rich_line(r);
+        qs_rich_addf(r, QS_PEN(MISSING), "%u cannot be in safetensors, as %s: drop %s, or save as .pt",
+                     m->misfits, m->misfit, qs_plural(m->misfits, "it", "them"));
+    }
+    const char *note = qs_write_note(res, s->path.text);
+    if (note && !s->problem[0]) {
+        qs_rich_line(r);
+        qs_rich_addf(r, QS_PEN(NORMAL), "%s", note);
+    }
+    if (!s->problem[0]) return;
+    qs_rich_line(r);
+    qs_rich_addf(r, QS_PEN(ERROR), "%s", s->problem);
+}
+
+static void draw_description(const qs_app *a, qs_grid *g, qs_pane p) {
+    qs_rich text = {0}, lines = {0};
+    describe(a, &text);
+    qs_rich_wrap(&text, g, p.w, 0, &lines);
+    for (size_t i = 0; (int)i < p.h && i < qs_rich_lines(&lines); i++) qs_rich_draw(&lines, i, p, 0, (int)i);
+    qs_rich_free(&text);
+    qs_rich_free(&lines);
 }
 
 static void save_draw(const qs_app *a, qs_grid *g) {
@@ -39,27 +107,45 @@ static void save_draw(const qs_app *a, qs_grid *g) {
                                         "change", "Esc",  "leave", NULL};
     const qs_save_state *s = &a->save;
     const qs_verdict *v = qs_session_verdict(a->s);
-    qs_pane p = qs_dialog_box(a, g, 90, 11, "save the result", "");
+    bool safe = qs_is_safetensors_name(s->path.text);
+    qs_pane p = qs_dialog_box(a, g, 90, 15, "save the result", "");
     qs_drawz(p, 0, 0, QS_PEN(KEY), "as");
-    qs_line_draw(&s->path, p, 6, 0, p.w - 6, s->field == 0);
-    draw_check(p, 2, s->overwrite, s->field == 1, "replace the file if it exists");
-    draw_check(p, 3, s->in_place, s->field == 2, "it may be A itself (the old one is kept as NAME.bak)");
-    uint32_t n = qs_resolution_live(qs_session_resolution(a->s));
-    int x = qs_drawf(p, 0, 5, QS_PEN(NORMAL), "%u entries; ", n);
+    qs_line_draw(&s->path, p, LABEL_W, 0, p.w - LABEL_W, s->field == 0);
+    qs_drawz(p, 0, 1, QS_PEN(KEY), "format");
+    int x = qs_dialog_choice(p, LABEL_W, 1, !safe, s->field == 1, "torch (.pt)");
+    qs_dialog_choice(p, x, 1, safe, s->field == 1, "safetensors");
+    draw_check(p, 2, s->overwrite, s->field == 2, "replace the file if it exists");
+    draw_check(p, 3, s->in_place, s->field == 3, "it may be A itself (the old one is kept as NAME.bak)");
+    draw_description(a, g, qs_pane_sub(p, 0, 5, p.w, p.h - 7));
     if (v)
-        qs_drawz(p, x, 5, qs_verdict_loads(v) ? QS_PEN(YES) : QS_PEN(NO),
+        qs_drawz(p, 0, p.h - 2, qs_verdict_loads(v) ? QS_PEN(YES) : QS_PEN(NO),
                  qs_verdict_loads(v) ? " would load: YES " : " would load: NO ");
-    const char *note = qs_write_note(qs_session_resolution(a->s), s->path.text);
-    if (s->problem[0] || note) {
-        qs_rich text = {0}, lines = {0};
-        qs_rich_addf(&text, s->problem[0] ? QS_PEN(ERROR) : QS_PEN(NORMAL), "%s",
-                     s->problem[0] ? s->problem : note);
-        qs_rich_wrap(&text, g, p.w, 0, &lines);
-        for (size_t i = 0; i < 2; i++) qs_rich_draw(&lines, i, p, 0, 6 + (int)i);
-        qs_rich_free(&text);
-        qs_rich_free(&lines);
-    }
     qs_dialog_hints(p, p.h - 1, hints);
+}
+
+/* ---- keys ---- */
+
+/* The name's end is the format: model.pt <-> model.safetensors. */
+static void other_format(qs_app *a) {
+    qs_save_state *s = &a->save;
+    char name[QS_LINE_MAX];
+    const char *text = s->path.text, *slash = strrchr(text, '/'), *dot = strrchr(text, '.');
+    size_t stem = dot && (!slash || dot > slash + 1) ? (size_t)(dot - text) : s->path.n;
+    snprintf(name, sizeof name, "%.*s%s", (int)stem, text,
+             qs_is_safetensors_name(text) ? ".pt" : ".safetensors");
+    qs_line_set(&s->path, qs_str_of(name));
+}
+
+static bool change_field(qs_app *a) {
+    qs_save_state *s = &a->save;
+    if (s->field == 1)
+        other_format(a);
+    else if (s->field == 2)
+        s->overwrite = !s->overwrite;
+    else
+        s->in_place = !s->in_place;
+    s->problem[0] = 0;
+    return true;
 }
 
 static bool save_event(qs_app *a, const qs_event *ev) {
@@ -70,11 +156,9 @@ static bool save_event(qs_app *a, const qs_event *ev) {
         s->problem[0] = 0;
         return true;
     }
-    if (ev->kind != QS_EVENT_KEY || ev->key != ' ') return false;
-    bool *box = s->field == 1 ? &s->overwrite : &s->in_place;
-    *box = !*box;
-    s->problem[0] = 0;
-    return true;
+    if (ev->kind != QS_EVENT_KEY) return false;
+    bool sideways = s->field == 1 && (ev->key == QS_KEY_LEFT || ev->key == QS_KEY_RIGHT);
+    return (ev->key == ' ' || sideways) && change_field(a);
 }
 
 static void accept(qs_app *a) {
@@ -88,7 +172,9 @@ static void accept(qs_app *a) {
     qs_write_options opt = {
         .in_place = s->in_place, .overwrite = s->overwrite || s->in_place, .progress = &p};
     qs_history_add(&a->paths, qs_line_text(&s->path));
-    if (!qs_session_save(a->s, s->path.text, &opt, &e)) {
+    char path[QS_LINE_MAX];
+    qs_path_expand(qs_line_text(&s->path), path, sizeof path);
+    if (!qs_session_save(a->s, path, &opt, &e)) {
         if (e.code == QS_E_CANCELLED)
             snprintf(s->problem, sizeof s->problem, "cancelled; nothing was written");
         else
@@ -97,7 +183,7 @@ static void accept(qs_app *a) {
     }
     a->saved_revision = qs_session_revision(a->s);
     const qs_verdict *v = qs_session_verdict(a->s);
-    qs_app_say(a, "saved %s, read back and verified%s", s->path.text,
+    qs_app_say(a, "saved %s, read back and verified%s", path,
                v && qs_verdict_loads(v) ? "; PyTorch would load it" : "");
     qs_app_close(a);
 }
@@ -106,9 +192,9 @@ static bool save_command(qs_app *a, qs_command c) {
     qs_save_state *s = &a->save;
     switch (c) {
     case QS_CMD_DIALOG_DOWN:
-    case QS_CMD_DIALOG_NEXT: return s->field = (s->field + 1) % 3, true;
+    case QS_CMD_DIALOG_NEXT: return s->field = (s->field + 1) % 4, true;
     case QS_CMD_DIALOG_UP:
-    case QS_CMD_DIALOG_PREV: return s->field = (s->field + 2) % 3, true;
+    case QS_CMD_DIALOG_PREV: return s->field = (s->field + 3) % 4, true;
     case QS_CMD_DIALOG_OK: return accept(a), true;
     default: return false;
     }

@@ -22,6 +22,32 @@ static void seek(qs_app *a, uint8_t flag, int dir, const char *none) {
         qs_app_say(a, dir > 0 ? "passed the end, on from the top" : "passed the top, on from the end");
 }
 
+/* Where nothing keeps A from loading, what makes it fail in forward is the problem to go to. */
+static bool seek_forward(qs_app *a, int dir) {
+    const qs_verdict *v = qs_session_verdict(a->s);
+    const qs_compare *c = a->tree.c;
+    uint32_t at = qs_tree_selected_row(&a->tree);
+    const qs_finding *best = NULL, *first = NULL;
+    for (size_t i = 0; v && c && i < qs_verdict_count(v); i++) {
+        const qs_finding *f = qs_verdict_finding(v, i);
+        if (f->kind != QS_FIND_FORWARD || qs_compare_find(c, f->key) == QS_NO_INDEX) continue;
+        uint32_t row = qs_compare_find(c, f->key);
+        if (!first || dir < 0) first = f; /* where to begin anew */
+        bool past = at != QS_NO_INDEX && (dir > 0 ? row > at : row < at);
+        if (past && (!best || dir < 0)) best = f;
+    }
+    const qs_finding *f = best ? best : first;
+    if (!f || !qs_tree_reveal(&a->tree, qs_compare_row(c, qs_compare_find(c, f->key))->tree)) return false;
+    qs_app_say(a, "%s", f->note);
+    return true;
+}
+
+static void seek_problem(qs_app *a, int dir) {
+    const qs_verdict *v = qs_session_verdict(a->s);
+    if (!v || !qs_verdict_loads(v) || !seek_forward(a, dir))
+        seek(a, QS_KEY_PROBLEM, dir, "there is no problem");
+}
+
 void qs_search_for(qs_app *a, qs_str text) {
     bool wrapped;
     if (!qs_tree_search(&a->tree, text)) return qs_app_complain(a, "out of memory");
@@ -202,8 +228,8 @@ static bool tree_command(qs_app *a, qs_command c) {
     if (c == QS_CMD_MAP || c == QS_CMD_INIT || c == QS_CMD_COPY || c == QS_CMD_DROP) take_range(a);
     switch (c) {
     case QS_CMD_PARENT: qs_tree_to_parent(&a->tree); break;
-    case QS_CMD_NEXT_PROBLEM: seek(a, QS_KEY_PROBLEM, 1, "there is no problem"); break;
-    case QS_CMD_PREV_PROBLEM: seek(a, QS_KEY_PROBLEM, -1, "there is no problem"); break;
+    case QS_CMD_NEXT_PROBLEM: seek_problem(a, 1); break;
+    case QS_CMD_PREV_PROBLEM: seek_problem(a, -1); break;
     case QS_CMD_SEARCH: qs_prompt_open(a, "/", QS_STR(""), &a->searches, qs_search_for); break;
     case QS_CMD_NEXT: seek(a, QS_KEY_HIT, 1, "nothing was searched for, or found; / searches"); break;
     case QS_CMD_PREV: seek(a, QS_KEY_HIT, -1, "nothing was searched for, or found; / searches"); break;
@@ -211,6 +237,7 @@ static bool tree_command(qs_app *a, qs_command c) {
     case QS_CMD_GO: qs_go_to_ask(a); break;
     case QS_CMD_FIX: qs_fix_open(a); break;
     case QS_CMD_MAP: qs_map_open(a); break;
+    case QS_CMD_BIND: qs_bind_open(a); break;
     case QS_CMD_RULE: qs_rule_open(a); break;
     case QS_CMD_INIT: qs_init_open(a); break;
     case QS_CMD_COPY: qs_app_copy(a); break;

@@ -7,11 +7,12 @@
 /* The whole of a file, not only its state dict: epoch, optimizer, arguments, lists, None; as a tree that
  * unfolds. */
 
-enum { OPEN_AT_ONCE = 50000, PAGE_LINES = 20000 };
+enum { OPEN_AT_ONCE = 50000, PAGE_LINES = 20000, MEASURED_MAX = 50000000 };
 
 typedef struct contents_line {
     qs_node node, parent; /* the part, and what it is part of */
     uint32_t index;       /* which part of it */
+    uint64_t bytes;       /* of the top level: of the tensors in it */
     uint32_t depth;
     bool open;
 } contents_line;
@@ -49,7 +50,12 @@ static void begin(qs_app *a) {
     v->documents = a->documents;
     v->line.n = 0;
     v->list = (qs_list){0};
-    if (!insert_parts(v, qs_graph_root(qs_checkpoint_graph(v->c)), 0, 0)) qs_app_complain(a, "out of memory");
+    qs_err e = QS_ERR_INIT;
+    bool ok = insert_parts(v, qs_graph_root(qs_checkpoint_graph(v->c)), 0, 0) || qs_nomem(&e);
+    bool few = (uint64_t)v->line.n * qs_graph_count(qs_checkpoint_graph(v->c)) <= MEASURED_MAX;
+    for (size_t i = 0; ok && few && i < v->line.n; i++)
+        ok = qs_outline_bytes(v->c, v->line.v[i].node, &v->line.v[i].bytes, &e);
+    if (!ok) qs_app_fail(a, &e);
 }
 
 static void contents_layout(qs_app *a) {
@@ -108,7 +114,13 @@ static void draw_line(const qs_app *a, qs_pane p, int y, size_t i) {
     if (x < 24) x = 24;
     if (l->node == qs_checkpoint_chosen_root(v->c)->node)
         x = qs_drawz(p, x, y, QS_PEN(STRONG), "the state dict of the tree  ");
-    qs_draw_fit(p, x, y, p.w - x,
+    int end = p.w;
+    if (l->depth == 0 && l->bytes) {
+        char size[40];
+        qs_bytes_text(l->bytes, size, sizeof size);
+        end = qs_draw_right(p, p.w, y, dropped ? QS_PEN(DROPPED) : QS_PEN(NORMAL), qs_str_of(size)) - 1;
+    }
+    qs_draw_fit(p, x, y, end - x,
                 dropped ? QS_PEN(DROPPED)
                 : folds ? QS_PEN(DIM)
                         : QS_PEN(NORMAL),
@@ -119,9 +131,9 @@ static void draw_line(const qs_app *a, qs_pane p, int y, size_t i) {
 }
 
 static void contents_draw(const qs_app *a, qs_grid *g) {
-    static const char *const hints[] = {
-        "Enter", "open, or show in full", "d", "drop", "u", "undo", "Tab", "A or B", "w", "save", "q", "back",
-        NULL};
+    static const char *const hints[] = {"Enter", "open or show", "]",   "next large one", "d", "drop",
+                                        "u",     "undo",         "Tab", "A or B",         "w", "save",
+                                        "q",     "back",         NULL};
     const struct qs_contents_state *v = a->contents;
     qs_pane p = qs_pane_of(g);
     size_t i;
@@ -225,6 +237,19 @@ static void drop(qs_app *a) {
     if (qs_app_do(a, &act, "dropped")) qs_list_move(&a->contents->list, 1);
 }
 
+/* What makes the file large beside the state dict: where there is something to drop. */
+static void next_heavy(qs_app *a, int dir) {
+    struct qs_contents_state *v = a->contents;
+    size_t n = v->line.n;
+    qs_node root = qs_checkpoint_chosen_root(v->c)->node;
+    for (size_t k = 1; k <= n; k++) {
+        size_t i = (v->list.cursor + (dir > 0 ? k : n - k)) % n;
+        if (v->line.v[i].depth == 0 && v->line.v[i].bytes && v->line.v[i].node != root)
+            return qs_list_reveal(&v->list, i);
+    }
+    qs_app_say(a, "there are no tensors beside the state dict");
+}
+
 static void other_side(qs_app *a) {
     if (!qs_session_b(a->s)) return qs_app_say(a, "there is no B; :open-b opens one");
     a->contents->of_b = !a->contents->of_b;
@@ -261,6 +286,8 @@ static bool contents_command(qs_app *a, qs_command c) {
         if (l) show_in_full(a, l);
         break;
     case QS_CMD_DROP: drop(a); break;
+    case QS_CMD_NEXT_PROBLEM: next_heavy(a, 1); break;
+    case QS_CMD_PREV_PROBLEM: next_heavy(a, -1); break;
     case QS_CMD_ROOTS: qs_roots_open(a); break;
     case QS_CMD_OTHER_SIDE: other_side(a); break;
     default: return false;

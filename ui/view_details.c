@@ -23,15 +23,6 @@ void qs_histogram_text(const uint64_t *bins, size_t n, size_t width, qs_buf *out
     }
 }
 
-static void add_bytes(qs_rich *r, uint64_t n) {
-    if (n < 1024)
-        qs_rich_addf(r, QS_PEN(NORMAL), ", %" PRIu64 " bytes", n);
-    else if (n < 1024 * 1024)
-        qs_rich_addf(r, QS_PEN(NORMAL), ", %.1f KB", (double)n / 1024);
-    else
-        qs_rich_addf(r, QS_PEN(NORMAL), ", %.1f MB", (double)n / (1024 * 1024));
-}
-
 static void add_shape(qs_rich *r, qs_shape shape, bool known, qs_dtype dtype) {
     char text[200];
     if (known)
@@ -67,7 +58,9 @@ static void add_tensor(qs_app *a, const char *side, const qs_checkpoint *from, c
     if (!t) return qs_rich_addf(r, QS_PEN(NORMAL), "not a tensor; kept as it is");
     add_shape(r, t->shape, t->kind != QS_TENSOR_OPAQUE, t->dtype);
     uint64_t n = qs_shape_numel(t->shape), size = qs_dtype_get(t->dtype)->size;
-    if (size && n < UINT64_MAX / size) add_bytes(r, n * size);
+    char bytes[32];
+    if (size && n < UINT64_MAX / size)
+        qs_rich_addf(r, QS_PEN(NORMAL), ", %s", qs_bytes_text(n * size, bytes, sizeof bytes));
     if (t->bad) return qs_rich_addf(r, QS_PEN(FATAL), " %s ", t->bad);
     if (t->kind == QS_TENSOR_SPARSE) return qs_rich_addf(r, QS_PEN(DIM), ", sparse: values are not read");
     qs_app_want_stats(a, from, t, false);

@@ -87,6 +87,32 @@ const qs_view qs_view_text = {
 
 /* ---- torch's message ---- */
 
+enum { FORWARD_SHOWN = 100 };
+
+static void add_forward(qs_rich *r, const qs_app *a, const qs_verdict *v) {
+    if (a->forward == 0) return;
+    qs_rich_line(r);
+    qs_rich_line(r);
+    qs_rich_addf(r, QS_PEN(NO),
+                 qs_verdict_loads(v) ? " It loads, and fails later, in forward: "
+                                     : " Were it loaded, forward would fail: ");
+    uint32_t shown = 0;
+    for (size_t i = 0; i < qs_verdict_count(v) && shown < FORWARD_SHOWN; i++) {
+        const qs_finding *f = qs_verdict_finding(v, i);
+        if (f->kind != QS_FIND_FORWARD) continue;
+        shown++;
+        qs_rich_line(r);
+        qs_rich_addf(r, QS_PEN(NORMAL), "  ");
+        qs_rich_add(r, QS_PEN(STRONG), f->key);
+        qs_rich_line(r);
+        qs_rich_addf(r, QS_PEN(NORMAL), "    %s", f->note);
+    }
+    if (shown < a->forward) {
+        qs_rich_line(r);
+        qs_rich_addf(r, QS_PEN(DIM), "  and %u more", a->forward - shown);
+    }
+}
+
 void qs_message_open(qs_app *a) {
     const qs_verdict *v = qs_session_verdict(a->s);
     qs_rich *r = &a->text.text;
@@ -111,6 +137,7 @@ void qs_message_open(qs_app *a) {
         qs_rich_addf(r, QS_PEN(NO), " RuntimeError: ");
         qs_rich_add_lines(r, QS_PEN(NORMAL), qs_buf_str(&message));
     }
+    add_forward(r, a, v);
     if (a->diagnosis && a->diagnosis->evidence[0]) {
         qs_rich_line(r);
         qs_rich_line(r);

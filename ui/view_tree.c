@@ -20,8 +20,9 @@ int qs_draw_verdict(const qs_app *a, qs_pane p) {
     const qs_verdict *v = qs_session_verdict(a->s);
     if (!v) return qs_draw_right(p, p.w - 1, 0, QS_PEN(DIM), QS_STR("no model to compare with"));
     bool loads = qs_verdict_loads(v);
-    int x = qs_draw_right(p, p.w - 1, 0, loads ? QS_PEN(YES) : QS_PEN(NO),
-                          loads ? QS_STR(" YES ") : QS_STR(" NO "));
+    bool fails = loads && a->forward; /* a YES that must not be believed */
+    qs_str word = fails ? QS_STR(" YES, but forward fails ") : loads ? QS_STR(" YES ") : QS_STR(" NO ");
+    int x = qs_draw_right(p, p.w - 1, 0, loads && !fails ? QS_PEN(YES) : QS_PEN(NO), word);
     return qs_draw_right(p, x - 1, 0, QS_PEN(NORMAL), QS_STR("would load:"));
 }
 
@@ -283,10 +284,16 @@ static void draw_diagnosis(const qs_app *a, qs_grid *g) {
             qs_draw_right(p, end, 0, QS_PEN(NORMAL), d->remaining ? QS_STR(" fix most") : QS_STR(" fix all"));
         end = qs_draw_right(p, end, 0, QS_PEN(KEY), QS_STR("[F]")) - 1;
     }
-    int width = qs_text_width(g, qs_str_of(d->sentence));
+    const qs_verdict *v = qs_session_verdict(a->s);
+    char sentence[300];
+    snprintf(sentence, sizeof sentence, "%s", d->sentence);
+    if (v && qs_verdict_loads(v) && a->forward)
+        snprintf(sentence, sizeof sentence, "PyTorch loads it, and forward then fails in %u %s: v tells why",
+                 a->forward, qs_plural(a->forward, "quantizer", "quantizers"));
+    int width = qs_text_width(g, qs_str_of(sentence));
     if (width + 13 < end) x = qs_drawz(p, x, 0, QS_PEN(HEAD), "Diagnosis") + 2;
     int room = end - x;
-    qs_draw_fit(p, x, 0, width < room ? width : room, QS_PEN(STRONG), qs_str_of(d->sentence), false);
+    qs_draw_fit(p, x, 0, width < room ? width : room, QS_PEN(STRONG), qs_str_of(sentence), false);
 }
 
 static void draw_hints(const qs_app *a, qs_grid *g) {

@@ -1,6 +1,9 @@
 #include "model/outline.h"
 
+#include "base/vec.h"
+
 #include <inttypes.h>
+#include <stdlib.h>
 
 /* The parts of a node by where they come from. */
 typedef struct shape {
@@ -123,6 +126,46 @@ size_t qs_outline_value(const qs_checkpoint *c, qs_node n, char *out, size_t cap
         return qs_node_describe(g, n, out, cap);
     }
     return len > 0 && (size_t)len < cap ? (size_t)len : cap - 1;
+}
+
+/* ---- size ---- */
+
+typedef struct census {
+    const qs_checkpoint *c;
+    unsigned char *seen;    /* a byte a node: two parents need not count twice, and the graph may be cyclic */
+    unsigned char *counted; /* a byte a storage */
+    QS_VEC(qs_node) stack;
+    uint64_t bytes;
+} census;
+
+static bool visit(census *x, qs_node n) {
+    const qs_graph *g = qs_checkpoint_graph(x->c);
+    const qs_tensor *t = qs_checkpoint_tensor_of_node(x->c, n);
+    if (t && t->storage != UINT32_MAX && !x->counted[t->storage]) {
+        x->counted[t->storage] = 1;
+        x->bytes += qs_checkpoint_storage(x->c, t->storage)->bytes;
+    }
+    for (size_t i = 0; i < qs_node_children(g, n); i++) {
+        qs_node child = qs_node_child(g, n, i);
+        if (child == QS_NODE_NONE || child > qs_graph_count(g) || x->seen[child]) continue;
+        x->seen[child] = 1;
+        if (!qs_push(&x->stack, child)) return false;
+    }
+    return true;
+}
+
+bool qs_outline_bytes(const qs_checkpoint *c, qs_node n, uint64_t *bytes, qs_err *e) {
+    census x = {.c = c,
+                .seen = calloc((size_t)qs_graph_count(qs_checkpoint_graph(c)) + 1, 1),
+                .counted = calloc((size_t)qs_checkpoint_storage_count(c) + 1, 1)};
+    bool ok = x.seen && x.counted && visit(&x, n);
+    while (ok && x.stack.n) ok = visit(&x, x.stack.v[--x.stack.n]);
+    if (!ok) qs_nomem(e);
+    *bytes = x.bytes;
+    qs_vec_free(&x.stack);
+    free(x.seen);
+    free(x.counted);
+    return ok;
 }
 
 /* ---- in full ---- */

@@ -13,6 +13,8 @@ qs_node qs_outline_part(const qs_checkpoint *c, qs_node n, size_t i, char *label
 /* The value in one line: "41", "dict of 5",
  * "OrderedDict of 13", "4x3x3x3 float32", "datetime.date of 3"; printable. Returns bytes written. */
 size_t qs_outline_value(const qs_checkpoint *c, qs_node n, char *out, size_t cap);
+/* Bytes of the tensor storages that a node refers to, each once. */
+bool qs_outline_bytes(const qs_checkpoint *c, qs_node n, uint64_t *bytes, qs_err *e);
 /* The value in full, not printable yet: a text as it is, bytes as a hex dump, a container line by line down
  * to `lines` lines. False when memory is out. */
 bool qs_outline_text(const qs_checkpoint *c, qs_node n, size_t lines, qs_buf *out);

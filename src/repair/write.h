@@ -25,6 +25,11 @@ typedef struct qs_write_options {
  * nothing is left behind and the input is intact. `opt` may be NULL. */
 bool qs_write_pt(const qs_resolution *r, const char *path, const qs_write_options *opt, qs_err *e);
 
+/* Why entry i of the result cannot be in a safetensors file ("quantized"), or NULL. */
+const char *qs_safetensors_misfit(const qs_resolution *r, uint32_t i);
+/* Whether a file of this name is written as safetensors: by its end. */
+bool qs_is_safetensors_name(const char *path);
+
 /* What a person should know about the file that saving under this name would write (a module that becomes a
  * state dict, a format that holds the state dict alone), or NULL. */
 const char *qs_write_note(const qs_resolution *r, const char *path);

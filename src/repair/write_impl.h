@@ -41,8 +41,6 @@ bool qs_write_verify(const qs_writer *w, const char *path, const qs_progress *pr
 /* n bytes of a storage. */
 bool qs_out_storage_read(const qs_out_storage *s, uint64_t offset, void *buf, size_t n, qs_err *e);
 
-/* A name that asks for safetensors instead of a .pt file. */
-bool qs_is_safetensors_name(const char *path);
 /* Writes the state dict to fd, an empty file, and reads it back from path. Other top-level entries and `_metadata` have
  * no place in that format. QS_E_REFUSED lists the entries that do not fit. */
 bool qs_write_safetensors(qs_writer *w, int fd, const char *path, const qs_progress *progress, qs_err *e);

@@ -44,8 +44,9 @@ static bool is_utf8(qs_str s) {
     return true;
 }
 
-/* NULL, or why an entry cannot be in a safetensors file. */
-static const char *misfit(const qs_resolved *x, const qs_tensor *t) {
+const char *qs_safetensors_misfit(const qs_resolution *r, uint32_t i) {
+    const qs_resolved *x = qs_resolution_entry(r, i);
+    const qs_tensor *t = qs_resolved_tensor(r, x, NULL);
     if (qs_str_is(x->key, "__metadata__") || !is_utf8(x->key)) return "its name is not allowed there";
     if (x->mark != QS_MARK_INIT) {
         if (!t) return "no tensor";
@@ -63,7 +64,7 @@ static bool refuse_misfits(const job *j) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < qs_resolution_live(r); i++) {
         const qs_resolved *x = qs_resolution_entry(r, i);
-        const char *why = misfit(x, qs_resolved_tensor(r, x, NULL));
+        const char *why = qs_safetensors_misfit(r, i);
         char name[80];
         if (!why || ++count > LISTED) continue;
         qs_str_printable(x->key, name, sizeof name);

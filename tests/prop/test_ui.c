@@ -75,7 +75,7 @@ static void draw_guarded(const qs_app *app, int w, int h, bool ascii) {
 }
 
 static uint32_t any_key(void) {
-    static const char common[] = "jjjjkkllhh  ]][[nN/fmMicduuRpvF?wsqtoEC+-=a:OKJey";
+    static const char common[] = "jjjjkkllhh  ]][[nN/fmMicduuRpvF?wsqtoEC+-=a:OKJeyDDbbQrVx23J";
     switch (rnd(8)) {
     case 0: return QS_KEY_FIRST_NAMED_ + 1 + rnd(QS_KEY_END_ - QS_KEY_FIRST_NAMED_ - 1);
     case 1: return QS_KEY_ENTER;
@@ -142,7 +142,8 @@ static void test_anything_at_any_size(void **unused) {
 
 static void test_every_small_size(void **unused) {
     (void)unused;
-    static const char *const views[] = {"", "m", "M", "i", "F", "p", "v", "?", "f", "w", "q", "/", ":"};
+    static const char *const views[] = {"",  "m", "M", "i", "F", "p", "v", "?", "f", "w",
+                                         "q", "/", ":", "D", "e", "b", "Q", "r", "A"};
     qs_session *s = open_pair("float.pt", "qat.pt", "model.json");
     qs_app *app = ui_app(s, false);
     for (size_t v = 0; v < sizeof views / sizeof *views; v++) {
