@@ -19,8 +19,6 @@ typedef struct derived {
     qs_compare *compare;
     qs_matches *matches;     /* on demand */
     qs_diagnosis *diagnosis; /* on demand */
-    qs_strict_version versions[QS_STRICT_VERSIONS];
-    bool has_versions; /* on demand */
 } derived;
 
 struct qs_session {
@@ -32,6 +30,7 @@ struct qs_session {
     qs_plan *plan;
     derived d;
     uint64_t revision;
+    bool check_content; /* of preconditions, while a plan or another A is taken in */
 };
 
 static void derived_free(derived *d) {
@@ -156,7 +155,12 @@ uint64_t qs_session_revision(const qs_session *s) {
 
 static bool resolve(const qs_session *s, const qs_plan *plan, qs_resolution **out, qs_err *e) {
     if (!s->a) return qs_fail(e, QS_E_USAGE, "no checkpoint is open");
-    qs_resolve_input in = {.a = s->a, .b = s->b, .target = qs_session_target(s), .plan = plan};
+    qs_resolve_input in = {.a = s->a,
+                           .b = s->b,
+                           .target = qs_session_target(s),
+                           .plan = plan,
+                           .lenient = s->opt.lenient,
+                           .check_content = s->check_content};
     return qs_resolve(&in, out, e);
 }
 
@@ -225,6 +229,7 @@ bool qs_session_exchange(qs_session *s, const qs_exchange *x, qs_log_summary *su
     move_documents(&old, s, x->what);
     move_documents(s, &fresh, x->what);
     if (empty) s->plan = empty;
+    s->check_content = x->what == QS_DOCUMENT_A;
     if (ok && !derive(s, &d, e)) {
         ok = false;
         *plan_fails = e->code == QS_E_REFUSED && qs_plan_count(s->plan) > 0;
@@ -242,18 +247,9 @@ bool qs_session_exchange(qs_session *s, const qs_exchange *x, qs_log_summary *su
         qs_plan_free(empty);
         documents_free(&fresh);
     }
+    s->check_content = false;
     documents_free(&old);
     return ok;
-}
-
-const qs_strict_version *qs_session_versions(qs_session *s) {
-    const qs_manifest *target = qs_session_target(s);
-    qs_err e = QS_ERR_INIT;
-    if (!s->d.has_versions && target && s->d.resolution) {
-        qs_strict_source src = qs_strict_source_of_resolution(s->d.resolution);
-        s->d.has_versions = qs_strict_versions(target, &src, &s->opt.strict, s->d.versions, &e);
-    }
-    return s->d.has_versions ? s->d.versions : NULL;
 }
 
 const qs_matches *qs_session_matches(qs_session *s) {
@@ -340,7 +336,10 @@ bool qs_session_load_plan(qs_session *s, const char *path, qs_err *e) {
     for (size_t i = 0; ok && i < qs_plan_count(loaded); i++)
         ok = qs_push(&list, *qs_plan_action(loaded, i)) || qs_nomem(e);
     bool was_empty = qs_plan_count(s->plan) == 0;
+    s->check_content = true;
     ok = ok && qs_session_do_all(s, list.v, list.n, e);
+    s->check_content = false;
+    if (ok && was_empty) ok = qs_plan_set_comment(s->plan, qs_plan_comment(loaded), e);
     if (ok && was_empty) qs_plan_mark_saved(s->plan);
     qs_vec_free(&list);
     qs_plan_free(loaded);

@@ -18,6 +18,7 @@ typedef struct qs_session_options {
     qs_strict_options strict; /* torch version etc.; strict is forced true for the verdict line */
     qs_init_source init;      /* for the diagnosis' repair; QS_INIT_OBSERVED by default */
     double bn_eps;            /* --bn-eps, NaN if not given */
+    bool lenient; /* what of a plan does not apply is left out and listed, see qs_resolution_unapplied */
 } qs_session_options;
 #define QS_SESSION_OPTIONS_DEFAULT                                                                           \
     ((qs_session_options){.open = {.limits = QS_LIMITS_DEFAULT},                                             \
@@ -66,9 +67,6 @@ const qs_compare *qs_session_compare(const qs_session *s);
 /* Computed on first use after a change; NULL only when out of memory. */
 const qs_matches *qs_session_matches(qs_session *s);
 const qs_diagnosis *qs_session_diagnosis(qs_session *s);
-/* What torch 1.7, 1.13, 2.6 and 2.14 say, [QS_STRICT_VERSIONS] for qs_strict_versions_text; computed on first
- * use after a change, NULL without a target or when memory is out. */
-const qs_strict_version *qs_session_versions(qs_session *s);
 /* Grows with every change of the derived data, so that a view knows to rebuild. */
 uint64_t qs_session_revision(const qs_session *s);
 
@@ -80,7 +78,10 @@ bool qs_session_undo(qs_session *s, qs_err *e); /* QS_E_USAGE "nothing to undo" 
 bool qs_session_redo(qs_session *s, qs_err *e);
 bool qs_session_plan_remove(qs_session *s, size_t i, qs_err *e);
 bool qs_session_plan_move(qs_session *s, size_t from, size_t to, qs_err *e);
-bool qs_session_load_plan(qs_session *s, const char *path, qs_err *e); /* appended as one change */
+/* Appended as one change; "-" is standard input. Preconditions are checked here, with the bytes they are
+ * about; later changes of the plan check names, shapes and dtypes. The plan's own comment is kept if it is
+ * the first. */
+bool qs_session_load_plan(qs_session *s, const char *path, qs_err *e);
 bool qs_session_save_plan(qs_session *s, const char *path, qs_err *e); /* atomic, as everything is saved */
 /* What an action would do, without doing it: keys touched, or the refusal in *e. */
 bool qs_session_try(const qs_session *s, const qs_action *a, uint32_t *touched, qs_err *e);

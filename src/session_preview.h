@@ -49,7 +49,9 @@ bool qs_session_preview_key(const qs_session *s, qs_str key, qs_init_source sour
 bool qs_session_rule_pairs(const qs_session *s, const qs_action *rule, qs_arena *arena, qs_rename_pair **out,
                            size_t *n, size_t *total, size_t *collisions, qs_err *e);
 
-/* Lines of Python that do what the plan does, for a person who would rather do it by hand. */
-bool qs_session_python(const qs_session *s, qs_buf *out, qs_err *e);
+/* Lines of Python that do what the plan does with torch alone. To read: tensors of more than a few values are only
+ * described. With `whole`: a script of its own, that writes every value out, gives the state dict the order and the
+ * `_metadata` qatscope would, and saves to its argument; what it saves equals what qs_session_save does. */
+bool qs_session_python(const qs_session *s, bool whole, qs_buf *out, qs_err *e);
 
 #endif

@@ -6,7 +6,7 @@ void qs_python_open(qs_app *a) {
     qs_buf code = {0};
     qs_err e = QS_ERR_INIT;
     qs_rich *r = &a->text.text;
-    if (!qs_session_python(a->s, &code, &e)) {
+    if (!qs_session_python(a->s, false, &code, &e)) {
         qs_app_fail(a, &e);
     } else {
         qs_rich_clear(r);

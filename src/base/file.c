@@ -86,15 +86,56 @@ bool qs_file_same(const qs_file *f, const char *path) {
     return stat(path, &st) == 0 && st.st_dev == f->dev && st.st_ino == f->ino;
 }
 
+static bool too_long(const char *path, uint64_t limit, qs_err *e) {
+    return qs_fail(e, QS_E_LIMIT, "%s: is more than the %" PRIu64 " bytes this kind of file may have", path,
+                   limit);
+}
+
+/* To the end of a pipe, whose length nobody knows. */
+static bool slurp_stream(int fd, const char *path, uint64_t limit, char **out, size_t *n, qs_err *e) {
+    size_t cap = 1 << 16, got = 0;
+    char *p = malloc(cap);
+    for (ssize_t k = 1; p && k != 0;) {
+        if (got + 1 == cap) {
+            char *more = cap <= SIZE_MAX / 2 ? realloc(p, cap *= 2) : NULL;
+            if (!more) break;
+            p = more;
+        }
+        k = read(fd, p + got, cap - got - 1);
+        if (k < 0 && errno == EINTR) continue;
+        if (k < 0 || (got += (size_t)k) > limit) {
+            free(p);
+            return k < 0 ? qs_fail_errno(e, QS_E_INPUT, errno, "%s: cannot read", path)
+                         : too_long(path, limit, e);
+        }
+        if (k > 0) continue;
+        p[got] = 0;
+        *out = p;
+        *n = got;
+        return true;
+    }
+    free(p);
+    return qs_nomem(e);
+}
+
+static bool slurp_pipe(const char *path, uint64_t limit, char **out, size_t *n, qs_err *e) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return qs_fail_errno(e, QS_E_INPUT, errno, "%s: cannot open", path);
+    bool ok = slurp_stream(fd, path, limit, out, n, e);
+    close(fd);
+    return ok;
+}
+
 bool qs_file_slurp(const char *path, uint64_t limit, char **out, size_t *n, qs_err *e) {
     qs_file *f = NULL;
     char *p = NULL;
     bool ok = false;
+    struct stat st;
+    if (strcmp(path, "-") == 0) return slurp_stream(STDIN_FILENO, "standard input", limit, out, n, e);
+    if (stat(path, &st) == 0 && S_ISFIFO(st.st_mode)) return slurp_pipe(path, limit, out, n, e);
     if (!qs_file_open(path, &f, e)) goto done;
     if (f->size > limit) {
-        qs_fail(e, QS_E_LIMIT,
-                "%s: is %" PRIu64 " bytes, more than the %" PRIu64 " this kind of file may have", path,
-                f->size, limit);
+        too_long(path, limit, e);
         goto done;
     }
     p = malloc((size_t)f->size + 1);

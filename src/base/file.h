@@ -21,7 +21,8 @@ bool qs_file_read(const qs_file *f, uint64_t offset, void *buf, size_t n, qs_err
 /* Whether path names the same file (device and inode), following symlinks. */
 bool qs_file_same(const qs_file *f, const char *path);
 
-/* The whole of a file of at most `limit` bytes, NUL terminated, owned by the caller (free). */
+/* The whole of a file of at most `limit` bytes, NUL terminated, owned by the caller (free). "-" is standard
+ * input, and a pipe is read to its end. */
 bool qs_file_slurp(const char *path, uint64_t limit, char **out, size_t *n, qs_err *e);
 
 #endif

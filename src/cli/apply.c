@@ -1,5 +1,6 @@
 /* qatscope apply: replay a plan on a checkpoint. */
 #include "cli/cli.h"
+#include "cli/plan_report.h"
 
 #include <math.h>
 
@@ -7,7 +8,7 @@ typedef struct apply_args {
     qs_cli_common common;
     const char *out, *b, *torch, *pos[2]; /* PLAN, A */
     double bn_eps;
-    bool in_place;
+    bool in_place, dry_run, partial;
 } apply_args;
 
 typedef struct tally {
@@ -24,61 +25,59 @@ static tally count(const qs_session *s) {
     return t;
 }
 
-/* One line an action: what it is and how many keys it touched. */
-static void print_actions(const qs_session *s) {
-    const qs_plan *p = qs_session_plan(s);
-    for (size_t i = 0; i < qs_plan_count(p); i++) {
-        char line[160];
-        const char *why = NULL;
-        qs_action_describe(qs_plan_action(p, i), line, sizeof line);
-        uint32_t n = qs_resolution_touched(qs_session_resolution(s), i);
-        uint32_t skipped = qs_resolution_skipped(qs_session_resolution(s), i, &why);
-        printf("%zu  %-60s %u key%s\n", i + 1, line, n, n == 1 ? "" : "s");
-        if (!skipped) continue;
-        printf("   left out %u: ", skipped);
-        qs_str_fput_printable(qs_str_of(why), stdout);
-        printf("\n");
-    }
-}
-
-static void print_words(const apply_args *a, const qs_session *s) {
-    print_actions(s);
+static void print_words(const apply_args *a, const qs_session *s, bool saved) {
+    qs_plan_report_print(s);
     const qs_verdict *v = qs_session_verdict(s);
+    size_t failed = qs_plan_report_failed(s);
     if (v) printf("would load: %s\n", qs_verdict_loads(v) ? "YES" : "NO");
-    printf("saved: %s\n", a->out);
+    if (saved)
+        printf("saved: %s\n", a->out);
+    else if (failed && !a->partial)
+        printf("saved: nothing (%zu thing%s did not apply; --partial saves the rest all the same)\n", failed,
+               failed == 1 ? "" : "s");
+    else
+        printf("saved: nothing (--dry-run)\n");
 }
 
-static void print_json(const apply_args *a, const qs_session *s) {
+static void print_json(const apply_args *a, const qs_session *s, bool saved) {
     tally t = count(s);
     const qs_verdict *v = qs_session_verdict(s);
     qs_buf b = {0};
     qs_buf_addz(&b, "{\"output\": ");
-    qs_buf_add_json(&b, qs_str_of(a->out));
+    if (saved)
+        qs_buf_add_json(&b, qs_str_of(a->out));
+    else
+        qs_buf_addz(&b, "null");
     qs_buf_addf(&b,
                 ", \"actions\": %zu, \"entries\": %u, \"renames\": %u, \"initialises\": %u, \"copies\": %u, "
-                "\"drops\": %u, \"skipped\": %u, \"loads\": %s}\n",
+                "\"drops\": %u, \"skipped\": %u, \"failed\": %zu, \"loads\": %s,\n \"plan\": ",
                 qs_plan_count(qs_session_plan(s)), t.entries, t.marks[QS_MARK_RENAMED], t.marks[QS_MARK_INIT],
-                t.marks[QS_MARK_COPIED], t.marks[QS_MARK_DROPPED], t.skipped,
+                t.marks[QS_MARK_COPIED], t.marks[QS_MARK_DROPPED], t.skipped, qs_plan_report_failed(s),
                 !v                    ? "null"
                 : qs_verdict_loads(v) ? "true"
                                       : "false");
+    qs_plan_report_json(s, &b);
+    qs_buf_addz(&b, "}\n");
     if (!b.failed) fwrite(b.p, 1, b.n, stdout);
     qs_buf_free(&b);
 }
 
+/* A plan that does not fit as it stands changes nothing. */
 static int apply(const apply_args *a, const qs_session_options *opt) {
     qs_err e = QS_ERR_INIT;
     qs_write_options write = {.in_place = a->in_place, .overwrite = true};
     qs_session *s = qs_cli_session(opt, a->pos[1], a->b, &a->common, &e);
     int status = 0;
-    if (s && qs_session_load_plan(s, a->pos[0], &e) && qs_session_save(s, a->out, &write, &e)) {
-        if (a->common.json)
-            print_json(a, s);
-        else if (!a->common.quiet)
-            print_words(a, s);
-        if (!a->common.quiet) qs_cli_note(s, a->out);
+    if (s && qs_session_load_plan(s, a->pos[0], &e)) {
+        bool fits = a->partial || qs_plan_report_failed(s) == 0;
+        bool saved = fits && !a->dry_run && qs_session_save(s, a->out, &write, &e);
         const qs_verdict *v = qs_session_verdict(s);
-        status = v && !qs_verdict_loads(v);
+        if (e.code == QS_OK && a->common.json)
+            print_json(a, s, saved);
+        else if (e.code == QS_OK && (!a->common.quiet || !fits))
+            print_words(a, s, saved);
+        if (saved && !a->common.quiet) qs_cli_note(s, a->out);
+        status = !fits || (v && !qs_verdict_loads(v));
     }
     qs_session_free(s);
     return e.code == QS_OK ? status : qs_cli_fail(&e);
@@ -88,12 +87,14 @@ static bool read_options(apply_args *a, qs_session_options *opt, qs_err *e) {
     *opt = QS_SESSION_OPTIONS_DEFAULT;
     opt->open.root = a->common.root;
     opt->bn_eps = a->bn_eps;
+    opt->lenient = true; /* so that all of what does not apply can be told */
     if (!isnan(a->bn_eps) && !(a->bn_eps > 0 && isfinite(a->bn_eps)))
         return qs_fail(e, QS_E_USAGE, "--bn-eps wants a number above 0");
     if (a->torch && !(opt->strict.torch_minor = qs_cli_torch_version(a->torch)))
         return qs_fail(e, QS_E_USAGE, "--torch wants a version such as 1.13 or 2.6, not '%s'", a->torch);
     if (a->in_place && !a->out) a->out = a->pos[1];
-    return a->out || qs_fail(e, QS_E_USAGE, "where to? give -o OUT, or --in-place (keeps A as NAME.bak)");
+    return a->out || a->dry_run ||
+           qs_fail(e, QS_E_USAGE, "where to? give -o OUT, --in-place (keeps A as NAME.bak) or --dry-run");
 }
 
 int qs_cmd_apply(int argc, char **argv) {
@@ -105,6 +106,9 @@ int qs_cmd_apply(int argc, char **argv) {
          "a second checkpoint: copied from, and the target without a manifest"},
         {"bn-eps", 0, QS_OPT_NUMBER, &a.bn_eps, "X",
          "eps of the BatchNorms, where neither plan nor manifest tells"},
+        {"dry-run", 'n', QS_OPT_FLAG, &a.dry_run, NULL,
+         "say what would be done and what would not, save nothing"},
+        {"partial", 0, QS_OPT_FLAG, &a.partial, NULL, "leave out what does not apply, and save the rest"},
         {"in-place", 0, QS_OPT_FLAG, &a.in_place, NULL, "replace A, keep it as NAME.bak"},
         {"torch", 0, QS_OPT_STRING, &a.torch, "VERSION",
          "whose strict load to simulate: 1.7, 1.13, 2.6, 2.14"},

@@ -1,5 +1,8 @@
 #include "cli/cli.h"
 
+#include "base/tempfile.h"
+
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <langinfo.h>
@@ -128,6 +131,28 @@ int qs_cli_fail(const qs_err *e) {
         fprintf(stderr, " (%s%sbyte %" PRIu64 ")", e->record, e->record[0] ? ", " : "", e->offset);
     fprintf(stderr, "\n");
     return qs_err_exit_code(e);
+}
+
+static bool write_all(int fd, qs_str s, const char *path, qs_err *e) {
+    while (s.n) {
+        ssize_t n = write(fd, s.p, s.n);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return qs_fail_errno(e, QS_E_IO, errno, "%s: cannot write", path);
+        s = qs_str_sub(s, (size_t)n, s.n);
+    }
+    return true;
+}
+
+bool qs_cli_deliver(qs_str text, const char *path, qs_err *e) {
+    if (!path) {
+        if (fwrite(text.p, 1, text.n, stdout) == text.n && fflush(stdout) == 0) return true;
+        return qs_fail_errno(e, QS_E_IO, errno, "standard output: cannot write");
+    }
+    qs_temp *t = NULL;
+    if (!qs_temp_create(path, &t, e)) return false;
+    if (write_all(qs_temp_fd(t), text, path, e)) return qs_temp_publish(t, NULL, e);
+    qs_temp_discard(t);
+    return false;
 }
 
 static void tell_log(const char *path, const qs_log_summary *l) {

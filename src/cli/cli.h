@@ -77,6 +77,9 @@ typedef struct qs_cli_common {
 qs_session *qs_cli_session(const qs_session_options *opt, const char *a, const char *b,
                            const qs_cli_common *common, qs_err *e);
 
+/* A text to a file, atomically, or to standard output if path is NULL. */
+bool qs_cli_deliver(qs_str text, const char *path, qs_err *e);
+
 /* "note: ..." on stderr about the file that was saved, if there is something to know (qs_write_note). */
 void qs_cli_note(const qs_session *s, const char *out);
 

@@ -1,33 +1,7 @@
 /* qatscope manifest: what a model expects, from a checkpoint; and the Python script that asks the model
  * itself. */
-#include "base/tempfile.h"
 #include "cli/cli.h"
 #include "quant/manifest_config.h"
-
-#include <errno.h>
-#include <unistd.h>
-
-static bool write_all(int fd, qs_str s, const char *path, qs_err *e) {
-    while (s.n) {
-        ssize_t n = write(fd, s.p, s.n);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return qs_fail_errno(e, QS_E_IO, errno, "%s: cannot write", path);
-        s = qs_str_sub(s, (size_t)n, s.n);
-    }
-    return true;
-}
-
-static bool deliver(qs_str text, const char *path, qs_err *e) {
-    if (!path) {
-        if (fwrite(text.p, 1, text.n, stdout) == text.n && fflush(stdout) == 0) return true;
-        return qs_fail_errno(e, QS_E_IO, errno, "standard output: cannot write");
-    }
-    qs_temp *t = NULL;
-    if (!qs_temp_create(path, &t, e)) return false;
-    if (write_all(qs_temp_fd(t), text, path, e)) return qs_temp_publish(t, NULL, e);
-    qs_temp_discard(t);
-    return false;
-}
 
 /* What a reader should know of a manifest that no model stood by. */
 static void tell(const qs_config_count *n) {
@@ -46,7 +20,7 @@ static bool from_checkpoint(const char *path, const char *root, const char *out,
     qs_config_count count = {0};
     bool ok = qs_checkpoint_open(path, &open, &c, e) && qs_manifest_from_checkpoint(c, &m, e) &&
               qs_manifest_infer_configs(m, c, &count, e);
-    if (ok) ok = qs_manifest_print(m, &b) ? deliver(qs_buf_str(&b), out, e) : qs_nomem(e);
+    if (ok) ok = qs_manifest_print(m, &b) ? qs_cli_deliver(qs_buf_str(&b), out, e) : qs_nomem(e);
     if (ok) tell(&count);
     qs_buf_free(&b);
     qs_manifest_close(m);
@@ -71,7 +45,7 @@ int qs_cmd_manifest(int argc, char **argv) {
         qs_fail(&e, QS_E_USAGE, "give a checkpoint, or --exporter");
         return qs_cli_fail(&e);
     }
-    bool ok = exporter ? deliver(qs_str_of(qs_manifest_exporter_py), out, &e)
+    bool ok = exporter ? qs_cli_deliver(qs_str_of(qs_manifest_exporter_py), out, &e)
                        : from_checkpoint(pos[0], common.root, out, &e);
     return ok ? 0 : qs_cli_fail(&e);
 }

@@ -26,6 +26,8 @@ struct qs_plan {
     QS_VEC(held *) list; /* in force */
     QS_VEC(edit) log;    /* [0, at) done, the rest undone */
     size_t at;
+    char *comment; /* NULL: none */
+    size_t comment_n;
     uint64_t steps, saved; /* saved: the step that was last when the plan was saved; 0 for none */
 };
 
@@ -51,7 +53,22 @@ void qs_plan_free(qs_plan *p) {
     forget(p, 0);
     qs_vec_free(&p->log);
     qs_vec_free(&p->list);
+    free(p->comment);
     free(p);
+}
+
+qs_str qs_plan_comment(const qs_plan *p) {
+    return (qs_str){p->comment, p->comment_n};
+}
+
+bool qs_plan_set_comment(qs_plan *p, qs_str comment, qs_err *e) {
+    char *copy = NULL;
+    if (comment.n && !(copy = malloc(comment.n))) return qs_nomem(e);
+    if (copy) memcpy(copy, comment.p, comment.n);
+    free(p->comment);
+    p->comment = copy;
+    p->comment_n = comment.n;
+    return true;
 }
 
 size_t qs_plan_count(const qs_plan *p) {
@@ -81,13 +98,32 @@ static bool copy_pairs(held *h, const qs_action *a) {
     return true;
 }
 
+static bool copy_expects(held *h, const qs_action *a) {
+    qs_precondition *list =
+        a->expect_count ? QS_ARENA_ARRAY(&h->arena, a->expect_count, qs_precondition) : NULL;
+    if (a->expect_count && !list) return false;
+    for (size_t i = 0; i < a->expect_count; i++) {
+        qs_shape shape = a->expects[i].shape;
+        list[i] = a->expects[i];
+        if (!copy_text(&h->arena, &list[i].key)) return false;
+        list[i].shape.dim = NULL;
+        if (shape.ndim == 0) continue;
+        int64_t *dim = QS_ARENA_ARRAY(&h->arena, shape.ndim, int64_t);
+        if (!dim) return false;
+        memcpy(dim, shape.dim, shape.ndim * sizeof *dim);
+        list[i].shape.dim = dim;
+    }
+    h->action.expects = list;
+    return true;
+}
+
 static held *hold(const qs_action *a) {
     held *h = calloc(1, sizeof *h);
     if (!h) return NULL;
     h->action = *a;
     if (copy_pairs(h, a) && copy_text(&h->arena, &h->action.pattern) &&
         copy_text(&h->arena, &h->action.replacement) && copy_text(&h->arena, &h->action.scope) &&
-        copy_text(&h->arena, &h->action.comment))
+        copy_text(&h->arena, &h->action.comment) && copy_expects(h, a))
         return h;
     held_free(h);
     return NULL;
@@ -226,8 +262,21 @@ static bool scope_eq(const qs_action *a, const qs_action *b) {
     return a->scope_kind == QS_SCOPE_KEYS ? pairs_eq(a, b) : qs_str_eq(a->scope, b->scope);
 }
 
+static bool expects_eq(const qs_action *a, const qs_action *b) {
+    if (a->expect_count != b->expect_count) return false;
+    for (size_t i = 0; i < a->expect_count; i++) {
+        const qs_precondition *x = &a->expects[i], *y = &b->expects[i];
+        if (!qs_str_eq(x->key, y->key) || x->has_shape != y->has_shape || x->dtype != y->dtype ||
+            x->has_crc32 != y->has_crc32)
+            return false;
+        if (x->has_shape && !qs_shape_eq(x->shape, y->shape)) return false;
+        if (x->has_crc32 && x->crc32 != y->crc32) return false;
+    }
+    return true;
+}
+
 bool qs_action_eq(const qs_action *a, const qs_action *b) {
-    if (a->kind != b->kind || !qs_str_eq(a->comment, b->comment)) return false;
+    if (a->kind != b->kind || !qs_str_eq(a->comment, b->comment) || !expects_eq(a, b)) return false;
     switch (a->kind) {
     case QS_ACT_RENAME: return pairs_eq(a, b);
     case QS_ACT_RULE:

@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/limits.h"
+#include "model/tensor.h"
 #include "quant/fqinit.h"
 
 typedef enum qs_action_kind {
@@ -35,6 +36,15 @@ typedef struct qs_rename_pair {
     qs_str from, to;
 } qs_rename_pair;
 
+/* What an action wants to find just before it is applied: a key, and of its tensor what is given here. */
+typedef struct qs_precondition {
+    qs_str key;
+    bool has_shape, has_crc32;
+    qs_shape shape;
+    qs_dtype dtype; /* UNKNOWN: any */
+    uint32_t crc32; /* of the elements, as qs_tensor_crc32 and `ls --values` have it */
+} qs_precondition;
+
 typedef struct qs_action {
     qs_action_kind kind;
     /* RENAME; also SCOPE_KEYS, with `to` empty */
@@ -50,6 +60,8 @@ typedef struct qs_action {
     double bn_eps;         /* INIT: NaN unless a person gave it */
     bool replace;          /* INIT, COPY: also keys that A already has (default: missing ones only) */
     qs_str comment;        /* free text, kept in the JSON; may be empty */
+    const qs_precondition *expects; /* if one does not hold, none of the action is applied */
+    size_t expect_count;
 } qs_action;
 
 typedef struct qs_plan qs_plan;
@@ -74,6 +86,9 @@ bool qs_plan_remove(qs_plan *p, size_t i, qs_err *e);
 bool qs_plan_move(qs_plan *p, size_t from, size_t to, qs_err *e);
 /* Changed since qs_plan_mark_saved? */
 bool qs_plan_modified(const qs_plan *p);
+/* Free text about all of the plan, kept in the JSON; may be empty. Not a step of undo. */
+qs_str qs_plan_comment(const qs_plan *p);
+bool qs_plan_set_comment(qs_plan *p, qs_str comment, qs_err *e);
 void qs_plan_mark_saved(qs_plan *p);
 
 /* "rule  (.*)\.bn\.(.*) -> $1.conv.bn.$2", printable, for a line of the plan pane. */
@@ -84,16 +99,17 @@ bool qs_action_eq(const qs_action *a, const qs_action *b);
 const char *qs_action_kind_name(qs_action_kind k); /* "rename", ... as in the JSON */
 
 /* JSON, versioned, made to be read and edited by people:
- * {"format": "qatscope-plan", "version": 1, "actions": [
+ * {"format": "qatscope-plan", "version": 1, "comment": "why", "actions": [
  *    {"op": "rename", "pairs": [["from", "to"], ...]},
  *    {"op": "rule", "kind": "prefix" | "glob" | "regex", "pattern": "module.", "replacement": ""},
  *    {"op": "init", "scope": SCOPE, "source": "fresh" | "observed" | "datafree" | "copy", "bn_eps": 0.001,
  *     "replace": true},
  *    {"op": "copy", "scope": SCOPE, "replace": true}, {"op": "drop", "scope": SCOPE}]}
- * SCOPE is {"key": K}, {"subtree": M}, {"keys": [K, ...]} or {"regex": R}, and for a drop also {"top": T}; every
- * action may have a "comment".
- * A text that JSON cannot hold (NUL, bytes that are not UTF-8) is {"hex": "6100ff"} in place of the string.
- * parse(print(p)) equals p. */
+ * SCOPE is {"key": K}, {"subtree": M}, {"keys": [K, ...]} or {"regex": R}, and for a drop also {"top": T}.
+ * Every action may have a "comment" and preconditions, where all but the key may be left out: "expect":
+ * [{"key": K, "shape": [16, 3, 3, 3], "dtype": "float32", "crc32": "0a1b2c3d"}, ...] A text that JSON cannot
+ * hold (NUL, bytes that are not UTF-8) is {"hex": "6100ff"} in place of the string. parse(print(p)) equals p.
+ */
 bool qs_plan_print(const qs_plan *p, qs_buf *out);
 /* Errors (QS_E_INPUT) name line and column for syntax, the JSON path for a wrong field ("actions[2].scope").
  * The plan comes out unmodified, its actions as one step. */

@@ -77,6 +77,24 @@ static void print_scope(const qs_action *a, qs_buf *out) {
     qs_buf_addc(out, '}');
 }
 
+static void print_expects(const qs_action *a, qs_buf *out) {
+    if (a->expect_count == 0) return;
+    qs_buf_addz(out, ", \"expect\": [");
+    for (size_t i = 0; i < a->expect_count; i++) {
+        const qs_precondition *x = &a->expects[i];
+        qs_buf_addz(out, i ? ",\n      {\"key\": " : "\n      {\"key\": ");
+        print_text(out, x->key);
+        if (x->has_shape) qs_buf_addz(out, ", \"shape\": [");
+        for (uint32_t d = 0; x->has_shape && d < x->shape.ndim; d++)
+            qs_buf_addf(out, "%s%lld", d ? ", " : "", (long long)x->shape.dim[d]);
+        if (x->has_shape) qs_buf_addc(out, ']');
+        if (x->dtype) qs_buf_addf(out, ", \"dtype\": \"%s\"", qs_dtype_get(x->dtype)->name);
+        if (x->has_crc32) qs_buf_addf(out, ", \"crc32\": \"%08x\"", x->crc32);
+        qs_buf_addc(out, '}');
+    }
+    qs_buf_addc(out, ']');
+}
+
 static void print_action(const qs_action *a, qs_buf *out) {
     qs_buf_addf(out, "    {\"op\": \"%s\"", qs_action_kind_name(a->kind));
     switch (a->kind) {
@@ -102,11 +120,17 @@ static void print_action(const qs_action *a, qs_buf *out) {
     case QS_ACT_DROP: print_scope(a, out); break;
     }
     if (a->comment.n) print_field(out, "comment", a->comment);
+    print_expects(a, out);
     qs_buf_addc(out, '}');
 }
 
 bool qs_plan_print(const qs_plan *p, qs_buf *out) {
-    qs_buf_addz(out, "{\n  \"format\": \"qatscope-plan\",\n  \"version\": 1,\n  \"actions\": [");
+    qs_buf_addz(out, "{\n  \"format\": \"qatscope-plan\",\n  \"version\": 1");
+    if (qs_plan_comment(p).n) {
+        qs_buf_addz(out, ",\n  \"comment\": ");
+        print_text(out, qs_plan_comment(p));
+    }
+    qs_buf_addz(out, ",\n  \"actions\": [");
     for (size_t i = 0; i < qs_plan_count(p); i++) {
         qs_buf_addz(out, i ? ",\n" : "\n");
         print_action(qs_plan_action(p, i), out);
@@ -254,6 +278,73 @@ static bool read_bool(parser *p, const cJSON *v, const char *field, bool *out) {
     return cJSON_IsBool(v) || wrong(p, field, "wants true or false");
 }
 
+/* "expect[3].shape" */
+static bool wrong_expect(parser *p, size_t i, const char *field, const char *what) {
+    char path[60];
+    snprintf(path, sizeof path, "expect[%zu]%s%s", i, *field ? "." : "", field);
+    return wrong(p, path, what);
+}
+
+static bool read_shape(parser *p, const cJSON *v, size_t i, qs_precondition *x) {
+    size_t n = cJSON_IsArray(v) ? length_of(v) : SIZE_MAX;
+    if (n > QS_LIMITS_DEFAULT.ndim) return wrong_expect(p, i, "shape", "a list of sizes is wanted here");
+    int64_t *dim = QS_ARENA_ARRAY(&p->arena, n + 1, int64_t);
+    if (!dim) return qs_nomem(p->e);
+    x->shape = (qs_shape){(uint32_t)n, n ? dim : NULL};
+    x->has_shape = true;
+    for (const cJSON *d = v->child; d; d = d->next, dim++) {
+        double size = cJSON_IsNumber(d) ? d->valuedouble : -1;
+        if (!(size >= 0 && size <= 0x1p53 && size == floor(size)))
+            return wrong_expect(p, i, "shape", "sizes are whole numbers that are not negative");
+        *dim = (int64_t)size;
+    }
+    return true;
+}
+
+static bool read_crc32(parser *p, const cJSON *v, size_t i, qs_precondition *x) {
+    const char *hex = cJSON_IsString(v) ? v->valuestring : "";
+    size_t n = 0;
+    for (; hex_digit(hex[n]) >= 0 && n < 8; n++) x->crc32 = x->crc32 << 4 | (uint32_t)hex_digit(hex[n]);
+    x->has_crc32 = true;
+    return (n == 8 && !hex[8]) ||
+           wrong_expect(p, i, "crc32",
+                        "eight hexadecimal digits are wanted here, as ls --values prints them");
+}
+
+static bool read_expect(parser *p, const cJSON *object, size_t i, qs_precondition *x) {
+    bool has_key = false;
+    if (!cJSON_IsObject(object)) return wrong_expect(p, i, "", "an object is wanted here");
+    for (const cJSON *v = object->child; v; v = v->next) {
+        if (strcmp(v->string, "key") == 0 && !has_key) {
+            has_key = true;
+            if (!read_text(p, v, "expect.key", &x->key)) return false;
+        } else if (strcmp(v->string, "shape") == 0 && !x->has_shape) {
+            if (!read_shape(p, v, i, x)) return false;
+        } else if (strcmp(v->string, "crc32") == 0 && !x->has_crc32) {
+            if (!read_crc32(p, v, i, x)) return false;
+        } else if (strcmp(v->string, "dtype") == 0 && !x->dtype) {
+            if (cJSON_IsString(v)) x->dtype = qs_dtype_parse(qs_str_of(v->valuestring));
+            if (!x->dtype) return wrong_expect(p, i, "dtype", "a dtype such as \"float32\" is wanted here");
+        } else {
+            return wrong_expect(p, i, v->string, "is there twice, or no field of a precondition");
+        }
+    }
+    return has_key || wrong_expect(p, i, "key", "is missing");
+}
+
+static bool read_expects(parser *p, const cJSON *v, qs_action *a) {
+    if (!cJSON_IsArray(v)) return wrong(p, "expect", "a list is wanted here");
+    a->expect_count = length_of(v);
+    qs_precondition *list = QS_ARENA_ARRAY(&p->arena, a->expect_count + 1, qs_precondition);
+    if (!list) return qs_nomem(p->e);
+    memset(list, 0, (a->expect_count + 1) * sizeof *list);
+    size_t i = 0;
+    for (const cJSON *x = v->child; x; x = x->next, i++)
+        if (!read_expect(p, x, i, &list[i])) return false;
+    a->expects = list;
+    return true;
+}
+
 /* Which fields an operation must (upper case) and may (lower case) have: P pairs, K kind, T pattern, R
  * replacement, S scope, O source, e bn_eps, r replace. */
 typedef struct op_fields {
@@ -267,8 +358,9 @@ static const op_fields fields_of[] = {[QS_ACT_RENAME] = {"P", ""},
 static const struct {
     char letter;
     const char *name;
-} field_names[] = {{'P', "pairs"},  {'K', "kind"},   {'T', "pattern"}, {'R', "replacement"}, {'S', "scope"},
-                   {'O', "source"}, {'e', "bn_eps"}, {'r', "replace"}, {'C', "comment"},     {'N', "op"}};
+} field_names[] = {{'P', "pairs"},   {'K', "kind"},   {'T', "pattern"}, {'R', "replacement"},
+                   {'S', "scope"},   {'O', "source"}, {'e', "bn_eps"},  {'r', "replace"},
+                   {'C', "comment"}, {'N', "op"},     {'X', "expect"}};
 enum { FIELDS = sizeof field_names / sizeof *field_names };
 
 static bool read_field(parser *p, const cJSON *v, char letter, qs_action *a) {
@@ -282,6 +374,7 @@ static bool read_field(parser *p, const cJSON *v, char letter, qs_action *a) {
     case 'e': return read_eps(p, v, a);
     case 'r': return read_bool(p, v, "replace", &a->replace);
     case 'C': return read_text(p, v, "comment", &a->comment);
+    case 'X': return read_expects(p, v, a);
     default: return true;
     }
 }
@@ -309,8 +402,8 @@ static bool check_fields(parser *p, const cJSON *object, const qs_action *a, cha
     size_t n = 0;
     for (const cJSON *x = object->child; x; x = x->next) {
         char letter = letter_of(x->string);
-        bool known =
-            letter == 'C' || letter == 'N' || (letter && (strchr(f->must, letter) || strchr(f->may, letter)));
+        bool known = (letter && strchr("CNX", letter)) ||
+                     (letter && (strchr(f->must, letter) || strchr(f->may, letter)));
         if (!known) return wrong(p, x->string, "this operation has no such field");
         if (memchr(seen, letter, n)) return wrong(p, x->string, "is there twice");
         seen[n++] = letter;
@@ -339,6 +432,15 @@ static bool read_action(parser *p, const cJSON *object, qs_action *a) {
     return true;
 }
 
+static bool check_head_fields(const char *name, const cJSON *root, qs_err *e) {
+    for (const cJSON *x = root->child; x; x = x->next) {
+        bool known = strcmp(x->string, "format") == 0 || strcmp(x->string, "version") == 0 ||
+                     strcmp(x->string, "comment") == 0 || strcmp(x->string, "actions") == 0;
+        if (!known) return qs_fail(e, QS_E_INPUT, "%s: a plan has no field \"%s\"", name, x->string);
+    }
+    return true;
+}
+
 static bool check_head(const char *name, const cJSON *root, const cJSON **actions, qs_err *e) {
     const cJSON *format = cJSON_GetObjectItemCaseSensitive(root, "format");
     const cJSON *version = cJSON_GetObjectItemCaseSensitive(root, "version");
@@ -349,17 +451,26 @@ static bool check_head(const char *name, const cJSON *root, const cJSON **action
         return qs_fail(e, QS_E_INPUT, "%s: \"version\" is not 1, the only one this qatscope knows", name);
     if (!cJSON_IsArray(*actions))
         return qs_fail(e, QS_E_INPUT, "%s: \"actions\" is missing or no list", name);
-    return true;
+    return check_head_fields(name, root, e);
 }
 
-static bool build(parser *p, const cJSON *actions, qs_plan **out) {
+static bool read_plan_comment(parser *p, const cJSON *root, qs_plan *plan) {
+    const cJSON *v = cJSON_GetObjectItemCaseSensitive(root, "comment");
+    qs_str text;
+    if (!v) return true;
+    if (!cJSON_IsString(v) && !cJSON_IsObject(v))
+        return qs_fail(p->e, QS_E_INPUT, "%s: \"comment\" is no string", p->name);
+    return read_text(p, v, "comment", &text) && qs_plan_set_comment(plan, text, p->e);
+}
+
+static bool build(parser *p, const cJSON *root, const cJSON *actions, qs_plan **out) {
     size_t n = length_of(actions);
     qs_action *list = QS_ARENA_ARRAY(&p->arena, n, qs_action);
     qs_plan *plan = list ? qs_plan_new() : NULL;
     bool ok = plan || qs_nomem(p->e);
     for (const cJSON *x = actions->child; ok && x; x = x->next, p->index++)
         ok = read_action(p, x, &list[p->index]);
-    ok = ok && qs_plan_push_all(plan, list, n, p->e);
+    ok = ok && qs_plan_push_all(plan, list, n, p->e) && read_plan_comment(p, root, plan);
     if (!ok) {
         qs_plan_free(plan);
         return false;
@@ -383,7 +494,7 @@ bool qs_plan_parse(const char *json, size_t n, const char *name, const qs_limits
     if (!root || end != json + n)
         syntax_error(name, json, n, end, e);
     else
-        ok = check_head(name, root, &actions, e) && build(&p, actions, out);
+        ok = check_head(name, root, &actions, e) && build(&p, root, actions, out);
     cJSON_Delete(root);
     qs_arena_free(&p.arena);
     return ok;

@@ -132,12 +132,14 @@ static bool shape_init(qs_resolution *r, qs_work *w, qs_err *e) {
         return true;
     }
     if (why.code == QS_E_NOMEM) return qs_nomem(e);
-    if (!a || a->kind != QS_ACT_INIT || explicit_scope(a))
+    bool named = !a || a->kind != QS_ACT_INIT || explicit_scope(a);
+    if (named && !r->in.lenient)
         return qs_fail(e, QS_E_REFUSED, "action %u: %.*s: %s", w->x.action + 1, QS_FMT(w->x.key), why.msg);
+    if (r->in.lenient && !qs_resolve_note(r, w->x.action, w->x.key, why.msg, !named, e)) return false;
     qs_action_count *count = &r->counts[w->x.action];
     w->state = QS_WORK_GONE;
     count->touched--;
-    if (count->skipped++ == 0) count->why = qs_arena_str(&r->arena, qs_str_of(why.msg)).p;
+    if (!named && count->skipped++ == 0) count->why = qs_arena_str(&r->arena, qs_str_of(why.msg)).p;
     return true;
 }
 
@@ -212,6 +214,8 @@ void qs_resolution_free(qs_resolution *r) {
     qs_vec_free(&r->work);
     qs_vec_free(&r->meta);
     qs_vec_free(&r->dropped_top);
+    qs_vec_free(&r->unapplied);
+    qs_vec_free(&r->steps);
     qs_map_free(&r->moved);
     qs_map_free(&r->meta_map);
     qs_arena_free(&r->arena);

@@ -36,10 +36,16 @@ typedef struct qs_resolve_input {
     const qs_checkpoint *a, *b;
     const qs_manifest *target;
     const qs_plan *plan;
+    /* Leave out what cannot apply and list it (qs_resolution_unapplied), instead of failing. */
+    bool lenient;
+    /* Look at the bytes too where a precondition gives a crc32; else only names, shapes and dtypes count. */
+    bool check_content;
+    bool trace; /* keep qs_resolution_change */
 } qs_resolve_input;
 
-/* Applies the plan's actions in order. An action that cannot apply (a collision, a key that is not there)
- * fails with QS_E_REFUSED naming the action's number and the culprit key (both, for a collision).
+/* Applies the plan's actions in order. An action that cannot apply (a precondition that does not hold, a
+ * collision, a key that is not there) fails with QS_E_REFUSED naming the action's number and the culprit key
+ * (both, for a collision), unless the input is lenient.
  * - RENAME: all pairs at once, so that two keys can change places. RULE: over every key of the result so far.
  * - INIT: the target's keys in scope that the result lacks. What cannot be made (qs_init_possible) is refused
  * for KEY and KEYS scopes, skipped and counted for the others. Source COPY takes the value from B, as COPY
@@ -47,8 +53,8 @@ typedef struct qs_resolve_input {
  * - COPY: entries of B that the target expects (all of B's without a target, or named by KEY and KEYS).
  * - INIT and COPY of a key that is there already: refused for KEY and KEYS, passed over for the others,
  * replaced with `replace`.
- * - DROP: A's entries are listed at the end under A's name; made ones just vanish. With a TOP scope it is about what is
- * beside the state dict, see qs_top_refusal. */
+ * - DROP: A's entries are listed at the end under A's name; made ones just vanish. With a TOP scope it is
+ * about what is beside the state dict, see qs_top_refusal. */
 bool qs_resolve(const qs_resolve_input *in, qs_resolution **out, qs_err *e);
 void qs_resolution_free(qs_resolution *r);
 const qs_resolve_input *qs_resolution_input(const qs_resolution *r);
@@ -64,6 +70,28 @@ uint32_t qs_resolution_touched(const qs_resolution *r, size_t action);
 /* How many keys in the scope of INIT action i were left missing because they cannot be made (weights, packed
  * payloads), and why the first one was: "model.0.weight: ...", or NULL. */
 uint32_t qs_resolution_skipped(const qs_resolution *r, size_t action, const char **why);
+/* What did not apply of a lenient input, action by action: single keys, or all of an action (key.n == 0 and
+ * where a precondition failed). left_out: could not be made, as qs_resolution_skipped counts; the action
+ * applied all the same. Strings live as long as the resolution and its plan. */
+typedef struct qs_unapplied {
+    uint32_t action;
+    qs_str key;
+    const char *why;
+    bool left_out;
+} qs_unapplied;
+size_t qs_resolution_unapplied_count(const qs_resolution *r);
+const qs_unapplied *qs_resolution_unapplied(const qs_resolution *r, size_t i);
+/* What became of single entries, in order, if the input asked for a trace. Strings as above. */
+typedef struct qs_change {
+    uint32_t action;
+    qs_str before;   /* the name until then; n == 0: it is new */
+    qs_str after;    /* the name from then on; n == 0: it is dropped */
+    bool made;       /* it gets another value: INIT or COPY */
+    uint32_t a;      /* entry of A it began as, or QS_NO_INDEX */
+    uint32_t result; /* where it is in the result, QS_NO_INDEX if it was dropped in the end */
+} qs_change;
+size_t qs_resolution_change_count(const qs_resolution *r);
+qs_change qs_resolution_change(const qs_resolution *r, size_t i);
 /* The tensor behind a live entry and the checkpoint it is in; NULL for INIT and non-tensors. */
 const qs_tensor *qs_resolved_tensor(const qs_resolution *r, const qs_resolved *x, const qs_checkpoint **from);
 /* Whether the entry of the file's top level is dropped ("optimizer"), and how many are. */

@@ -22,8 +22,11 @@ typedef struct move {
 } move;
 typedef QS_VEC(move) moves;
 
+/* key.n == 0: it is about all of the action. */
 static bool refuse(const apply *x, qs_str key, const char *why) {
-    return qs_fail(x->e, QS_E_REFUSED, "action %u: %.*s: %s", x->index + 1, QS_FMT(key), why);
+    if (x->r->in.lenient) return qs_resolve_note(x->r, x->index, key, why, false, x->e);
+    return qs_fail(x->e, QS_E_REFUSED, "action %u: %.*s%s%s", x->index + 1, QS_FMT(key), key.n ? ": " : "",
+                   why);
 }
 
 static bool add_move(const apply *x, moves *m, uint32_t work, qs_str to) {
@@ -39,7 +42,10 @@ static bool collect_pairs(const apply *x, moves *m) {
     for (size_t i = 0; i < x->a->pair_count; i++) {
         const qs_rename_pair *p = &x->a->pairs[i];
         uint32_t work = qs_work_find(x->r, p->from);
-        if (work == QS_NO_INDEX) return refuse(x, p->from, "cannot be renamed: there is no such key");
+        if (work == QS_NO_INDEX) {
+            if (!refuse(x, p->from, "cannot be renamed: there is no such key")) return false;
+            continue;
+        }
         qs_str to = qs_arena_str(&x->r->arena, p->to);
         if (!to.p) return qs_nomem(x->e);
         if (!add_move(x, m, work, to)) return false;
@@ -90,7 +96,62 @@ static bool do_move(const apply *x, const moves *m, const move *mine) {
         w->x.mark = back ? QS_MARK_NONE : QS_MARK_RENAMED;
     }
     x->count->touched++;
+    if (!qs_resolve_trace(r, x->index, mine->work, mine->from, mine->to, false, x->e)) return false;
     return qs_map_put(&r->moved, mine->to, mine->work) || qs_nomem(x->e);
+}
+
+/* ---- what cannot move, where that is no error ---- */
+
+typedef struct standoff {
+    const apply *x;
+    moves *m;
+    qs_map to; /* new name -> move */
+} standoff;
+
+/* Whoever wants the name of an entry that stays where it is must stay too, and so on. */
+static bool stay(standoff *s, uint32_t i, const char *why) {
+    while (i != QS_MAP_NONE && s->m->v[i].work != QS_NO_INDEX) {
+        move *mine = &s->m->v[i];
+        char text[700], to[300];
+        qs_str_printable(mine->to, to, sizeof to);
+        snprintf(text, sizeof text, "cannot be renamed to %s: %s", to, why);
+        if (!qs_resolve_note(s->x->r, s->x->index, mine->from, text, false, s->x->e)) return false;
+        s->x->r->work.v[mine->work].moving = 0;
+        mine->work = QS_NO_INDEX;
+        why = "the key that has the name now cannot be renamed";
+        i = qs_map_get(&s->to, mine->from);
+    }
+    return true;
+}
+
+static bool settle_moves(standoff *s) {
+    for (uint32_t i = 0; i < s->m->n; i++) {
+        uint32_t first = qs_map_add(&s->to, s->m->v[i].to, i);
+        if (first == QS_MAP_NONE) return qs_nomem(s->x->e);
+        if (first == i) continue;
+        char why[300], other[240];
+        qs_str_printable(s->m->v[first].from, other, sizeof other);
+        snprintf(why, sizeof why, "collides with %s, which gets the same name", other);
+        if (!stay(s, i, why)) return false;
+    }
+    for (uint32_t i = 0; i < s->m->n; i++) {
+        if (s->m->v[i].work == QS_NO_INDEX) continue;
+        uint32_t other = qs_work_find(s->x->r, s->m->v[i].to);
+        bool taken = other != QS_NO_INDEX && !s->x->r->work.v[other].moving;
+        if (taken && !stay(s, i, "collides with the key that is there already")) return false;
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < s->m->n; i++)
+        if (s->m->v[i].work != QS_NO_INDEX) s->m->v[n++] = s->m->v[i];
+    s->m->n = n;
+    return true;
+}
+
+static bool settle(const apply *x, moves *m) {
+    standoff s = {.x = x, .m = m};
+    bool ok = settle_moves(&s);
+    qs_map_free(&s.to);
+    return ok;
 }
 
 /* Two keys may change places: an entry that is still to move does not stand in the way. But then the place
@@ -98,6 +159,7 @@ static bool do_move(const apply *x, const moves *m, const move *mine) {
 static bool apply_renames(const apply *x) {
     moves m = {0};
     bool ok = x->a->kind == QS_ACT_RENAME ? collect_pairs(x, &m) : collect_rule(x, &m);
+    if (ok && x->r->in.lenient) ok = settle(x, &m);
     for (size_t i = 0; ok && i < m.n; i++) ok = do_move(x, &m, &m.v[i]);
     for (size_t i = 0; i < m.n; i++) x->r->work.v[m.v[i].work].moving = 0;
     qs_vec_free(&m);
@@ -128,12 +190,14 @@ static bool put_value(const apply *x, qs_str key, uint32_t existing, qs_mark mar
                          .source = x->a->source,
                          .bn_eps = x->a->bn_eps};
     x->count->touched++;
-    return true;
+    qs_str before = existing == QS_NO_INDEX ? QS_STR("") : key;
+    return qs_resolve_trace(x->r, x->index, (uint32_t)(w - x->r->work.v), before, key, true, x->e);
 }
 
 /* False and an error for a named key, else one more skipped. */
 static bool skip(const apply *x, qs_str key, const char *why) {
     if (x->named) return refuse(x, key, why);
+    if (x->r->in.lenient && !qs_resolve_note(x->r, x->index, key, why, true, x->e)) return false;
     if (x->count->skipped++ > 0) return true;
     qs_buf b = {0};
     qs_buf_addf(&b, "%.*s: %s", QS_FMT(key), why);
@@ -201,7 +265,7 @@ static bool apply_make(const apply *x) {
                      : !from_b && !x->r->in.target ? "initialising wants a model (a manifest or B)"
                                                    : NULL;
     if (x->a->scope_kind == QS_SCOPE_TOP) no = "only a drop is about what is beside the state dict";
-    if (no) return qs_fail(x->e, QS_E_REFUSED, "action %u: %s", x->index + 1, no);
+    if (no) return refuse(x, QS_STR(""), no);
     if (x->a->scope_kind == QS_SCOPE_KEY) return make_key(x, x->a->scope, expected_of(x, x->a->scope));
     if (x->a->scope_kind == QS_SCOPE_KEYS) {
         for (size_t i = 0; i < x->a->pair_count; i++)
@@ -213,7 +277,9 @@ static bool apply_make(const apply *x) {
 
 /* ---- DROP ---- */
 
-static void drop_work(const apply *x, qs_work *w) {
+static bool drop_work(const apply *x, qs_work *w) {
+    uint32_t work = (uint32_t)(w - x->r->work.v);
+    if (!qs_resolve_trace(x->r, x->index, work, w->x.key, QS_STR(""), false, x->e)) return false;
     w->state = w->origin == QS_NO_INDEX ? QS_WORK_GONE : QS_WORK_DROPPED;
     if (w->origin != QS_NO_INDEX) {
         const qs_entry *en = qs_checkpoint_entry(x->r->in.a, w->origin);
@@ -227,17 +293,23 @@ static void drop_work(const apply *x, qs_work *w) {
         qs_resolved_set_shape(&w->x, qs_entry_tensor(x->r->in.a, en));
     }
     x->count->touched++;
+    return true;
 }
 
 static bool drop_key(const apply *x, qs_str key) {
     uint32_t i = qs_work_find(x->r, key);
     if (i == QS_NO_INDEX) return refuse(x, key, "cannot be dropped: there is no such key");
-    drop_work(x, &x->r->work.v[i]);
-    return true;
+    return drop_work(x, &x->r->work.v[i]);
+}
+
+static bool drop_top(const apply *x) {
+    const char *no = x->r->in.lenient ? qs_top_refusal(x->r->in.a, x->a->scope) : NULL;
+    if (x->r->in.lenient && qs_resolution_top_dropped(x->r, x->a->scope)) no = "it is dropped already";
+    return no ? refuse(x, x->a->scope, no) : qs_resolve_drop_top(x->r, x->index, x->a->scope, x->e);
 }
 
 static bool apply_drop(const apply *x) {
-    if (x->a->scope_kind == QS_SCOPE_TOP) return qs_resolve_drop_top(x->r, x->index, x->a->scope, x->e);
+    if (x->a->scope_kind == QS_SCOPE_TOP) return drop_top(x);
     if (x->a->scope_kind == QS_SCOPE_KEY) return drop_key(x, x->a->scope);
     if (x->a->scope_kind == QS_SCOPE_KEYS) {
         for (size_t i = 0; i < x->a->pair_count; i++)
@@ -249,7 +321,7 @@ static bool apply_drop(const apply *x) {
         bool in;
         if (w->state != QS_WORK_LIVE) continue;
         if (!in_scope(x, w->x.key, &in)) return false;
-        if (in) drop_work(x, w);
+        if (in && !drop_work(x, w)) return false;
     }
     return true;
 }
@@ -269,8 +341,26 @@ static bool scoped_by_regex(const qs_action *a) {
     return a->scope_kind == QS_SCOPE_REGEX && a->kind != QS_ACT_RENAME && a->kind != QS_ACT_RULE;
 }
 
+/* An action over whatever it finds that found nothing did not apply. */
+static bool note_idle(const apply *x, size_t noted_before) {
+    static const char *const why[] = {[QS_ACT_RENAME] = "",
+                                      [QS_ACT_RULE] = "no key matches",
+                                      [QS_ACT_INIT] = "nothing in its scope is missing",
+                                      [QS_ACT_COPY] = "nothing in its scope is left to be copied",
+                                      [QS_ACT_DROP] = "there is nothing in its scope"};
+    bool one_by_one =
+        x->a->kind == QS_ACT_RENAME || (x->a->kind != QS_ACT_RULE && x->a->scope_kind != QS_SCOPE_SUBTREE &&
+                                        x->a->scope_kind != QS_SCOPE_REGEX);
+    if (one_by_one || x->count->touched || x->r->unapplied.n > noted_before) return true;
+    return qs_resolve_note(x->r, x->index, QS_STR(""), why[x->a->kind], false, x->e);
+}
+
 bool qs_resolve_action(qs_resolution *r, size_t i, qs_err *e) {
     const qs_action *a = qs_plan_action(r->in.plan, i);
+    bool holds;
+    if (!qs_resolve_expect(r, (uint32_t)i, &holds, e)) return false;
+    if (!holds) return true;
+    size_t noted = r->unapplied.n;
     apply x = {.r = r,
                .a = a,
                .index = (uint32_t)i,
@@ -279,7 +369,7 @@ bool qs_resolve_action(qs_resolution *r, size_t i, qs_err *e) {
                .named = a->scope_kind == QS_SCOPE_KEY || a->scope_kind == QS_SCOPE_KEYS};
     if (scoped_by_regex(a) && !qs_pattern_compile(QS_PATTERN_REGEX, a->scope, QS_STR(""), &x.regex, e))
         return false;
-    bool ok = apply_one(&x);
+    bool ok = apply_one(&x) && (!r->in.lenient || note_idle(&x, noted));
     qs_pattern_free(x.regex);
     return ok;
 }

@@ -43,8 +43,10 @@ struct qs_resolution {
     uint32_t *order, *rank; /* result index -> work, and back; NULL: the same */
     uint32_t count, live;
     qs_action_count *counts;
-    size_t actions; /* how many counts */
+    size_t actions;             /* how many counts */
     QS_VEC(qs_str) dropped_top; /* of A's top level; borrowed from the plan */
+    QS_VEC(qs_unapplied) unapplied;
+    QS_VEC(qs_change) steps; /* `result` is an index of work until it is asked for */
     double bn_eps;
     const char *bn_eps_from;
     bool has_metadata;
@@ -56,6 +58,14 @@ struct qs_resolution {
 uint32_t qs_work_find(const qs_resolution *r, qs_str key);
 /* Is key below the module scope ("" has everything below)? */
 bool qs_key_below(qs_str key, qs_str scope);
+/* List what did not apply; `why` is copied. */
+bool qs_resolve_note(qs_resolution *r, uint32_t action, qs_str key, const char *why, bool left_out,
+                     qs_err *e);
+/* Keep a step of the entry `work`, if the input asks for it. */
+bool qs_resolve_trace(qs_resolution *r, uint32_t action, uint32_t work, qs_str before, qs_str after,
+                      bool made, qs_err *e);
+/* Do the preconditions of action i hold? If not, it is refused, or listed with *holds false. */
+bool qs_resolve_expect(qs_resolution *r, uint32_t i, bool *holds, qs_err *e);
 /* Apply action i of the plan. */
 bool qs_resolve_action(qs_resolution *r, size_t i, qs_err *e);
 /* Shape and dtype of a tensor into x; t may be NULL. */

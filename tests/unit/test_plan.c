@@ -195,6 +195,20 @@ static const qs_rename_pair *random_pairs(qs_arena *arena, size_t n, bool with_t
     return p;
 }
 
+static const qs_precondition *random_expects(qs_arena *arena, size_t n) {
+    static const int64_t dims[] = {16, 3, 0, 9007199254740992};
+    qs_precondition *x = qs_arena_array(arena, n, sizeof *x);
+    assert_non_null(x);
+    for (size_t i = 0; i < n; i++) {
+        x[i] = (qs_precondition){.key = random_text(arena), .has_shape = rnd(2), .has_crc32 = rnd(2)};
+        uint32_t ndim = (uint32_t)rnd(5);
+        if (x[i].has_shape) x[i].shape = (qs_shape){ndim, ndim ? dims : NULL};
+        x[i].dtype = (qs_dtype)rnd(QS_DTYPE_COUNT);
+        if (x[i].has_crc32) x[i].crc32 = (uint32_t)(rng >> 16);
+    }
+    return x;
+}
+
 static qs_action random_action(qs_arena *arena) {
     static const double eps[] = {NAN, 1e-5, 1e-3, 0.1, 1.0 / 3, 5e-324, 1.7e308};
     qs_action a = {.kind = (qs_action_kind)rnd(5), .bn_eps = NAN};
@@ -223,11 +237,14 @@ static qs_action random_action(qs_arena *arena) {
         a.replace = a.kind != QS_ACT_DROP && rnd(2);
     }
     if (rnd(3) == 0) a.comment = random_text(arena);
+    a.expect_count = rnd(3) ? 0 : 1 + rnd(3);
+    if (a.expect_count) a.expects = random_expects(arena, a.expect_count);
     return a;
 }
 
 static void assert_plans_eq(const qs_plan *a, const qs_plan *b) {
     assert_int_equal(qs_plan_count(a), qs_plan_count(b));
+    assert_true(qs_str_eq(qs_plan_comment(a), qs_plan_comment(b)));
     for (size_t i = 0; i < qs_plan_count(a); i++)
         assert_true(qs_action_eq(qs_plan_action(a, i), qs_plan_action(b, i)));
 }
@@ -243,6 +260,7 @@ static void test_parse_of_print_is_the_plan(void **state) {
             qs_action a = random_action(&arena);
             assert_true(qs_plan_push(p, &a, &e));
         }
+        if (rnd(2)) assert_true(qs_plan_set_comment(p, random_text(&arena), &e));
         qs_buf once = {0}, twice = {0};
         assert_true(qs_plan_print(p, &once));
         if (!qs_plan_parse(once.p, once.n, "plan", NULL, &q, &e))
@@ -347,6 +365,20 @@ static void test_wrong_json_says_where(void **state) {
     assert_error(HEAD
                  "{\"op\": \"init\", \"scope\": {\"key\": \"a\"}, \"source\": \"fresh\", \"bn_eps\": 0}]}",
                  "bn_eps");
+    assert_error("{\"format\": \"qatscope-plan\", \"version\": 1, \"actions\": [], \"author\": \"x\"}",
+                 "\"author\"");
+    assert_error("{\"format\": \"qatscope-plan\", \"version\": 1, \"actions\": [], \"comment\": 3}",
+                 "comment");
+#define EXPECT(x) HEAD "{\"op\": \"drop\", \"scope\": {\"key\": \"a\"}, \"expect\": " x "}]}"
+    assert_error(EXPECT("{}"), "actions[0].expect");
+    assert_error(EXPECT("[{}]"), "actions[0].expect[0].key: is missing");
+    assert_error(EXPECT("[{\"key\": \"a\"}, {\"key\": \"a\", \"shape\": [1, -1]}]"),
+                 "actions[0].expect[1].shape");
+    assert_error(EXPECT("[{\"key\": \"a\", \"shape\": [1.5]}]"), "whole numbers");
+    assert_error(EXPECT("[{\"key\": \"a\", \"dtype\": \"float31\"}]"), "expect[0].dtype");
+    assert_error(EXPECT("[{\"key\": \"a\", \"crc32\": \"12345\"}]"), "eight hexadecimal digits");
+    assert_error(EXPECT("[{\"key\": \"a\", \"crc32\": \"123456789\"}]"), "eight hexadecimal digits");
+    assert_error(EXPECT("[{\"key\": \"a\", \"hash\": \"12345678\"}]"), "expect[0].hash");
     assert_error(HEAD "{\"op\": \"rule\", \"kind\": \"regex\", \"pattern\": \"a(\", \"replacement\": \"\"}]}",
                  "pattern");
     assert_error(HEAD "{\"op\": \"drop\", \"scope\": {\"key\": {\"hex\": \"6g\"}}}]}", "hex");

@@ -88,6 +88,70 @@ static void test_collisions_name_both(void **state) {
     bundle_free(&x);
 }
 
+static bool resolve_leniently(bundle *x) {
+    bundle_clear(x);
+    qs_resolve_input in = {x->a, x->b, x->target, x->plan, .lenient = true, .check_content = true};
+    return qs_resolve(&in, &x->r, &x->e);
+}
+
+static void assert_unapplied(const bundle *x, size_t i, uint32_t action, const char *key, const char *words) {
+    const qs_unapplied *u = qs_resolution_unapplied(x->r, i);
+    assert_int_equal(u->action, action);
+    assert_true(qs_str_is(u->key, key));
+    if (!strstr(u->why, words)) fail_msg("\"%s\" does not say \"%s\"", u->why, words);
+}
+
+static void test_lenient_leaves_out_and_lists(void **state) {
+    (void)state;
+    bundle x = alone();
+    /* head.bias stays, so m.0.bn.bias cannot have its name, nor m.1.bn.bias that one's. */
+    const qs_rename_pair chain[] = {PAIR("m.1.bn.bias", "m.0.bn.bias"), PAIR("m.0.bn.bias", "head.bias"),
+                                    PAIR("head.bias", "head.weight"), PAIR("nope", "q"),
+                                    PAIR("m.0.conv.weight", "w")};
+    qs_action rename = rename_of(chain, 5), idle = prefix_rule("module.", "");
+    assert_true(qs_plan_push(x.plan, &rename, &x.e) && qs_plan_push(x.plan, &idle, &x.e));
+    assert_true(resolve_leniently(&x));
+    assert_int_equal(qs_resolution_unapplied_count(x.r), 5);
+    assert_unapplied(&x, 0, 0, "nope", "no such key");
+    assert_unapplied(&x, 1, 0, "head.bias", "cannot be renamed to head.weight: collides");
+    assert_unapplied(&x, 2, 0, "m.0.bn.bias", "the key that has the name now");
+    assert_unapplied(&x, 3, 0, "m.1.bn.bias", "the key that has the name now");
+    assert_unapplied(&x, 4, 1, "", "no key matches");
+    assert_int_equal(qs_resolution_touched(x.r, 0), 1);
+    assert_non_null(entry(&x, "w"));
+    bundle_free(&x);
+}
+
+static void test_preconditions(void **state) {
+    (void)state;
+    static const int64_t dims[] = {2, 4}, other[] = {2, 5};
+    bundle x = alone();
+    qs_precondition want = {
+        .key = QS_STR("head.weight"), .has_shape = true, .shape = {2, dims}, .dtype = QS_FLOAT32};
+    qs_action drop = scoped(QS_ACT_DROP, QS_SCOPE_SUBTREE, "head");
+    drop.expects = &want;
+    drop.expect_count = 1;
+    assert_true(push(&x, drop));
+    assert_int_equal(qs_resolution_touched(x.r, 0), 2);
+    qs_plan_retract(x.plan);
+    want.shape.dim = other;
+    assert_refused(&x, drop, "action 1: head.weight: expected shape 2x5, found 2x4");
+    want.has_shape = false;
+    want.dtype = QS_FLOAT16;
+    assert_refused(&x, drop, "expected float16, found float32");
+    want.key = QS_STR("nope");
+    assert_refused(&x, drop, "expected to be there");
+    /* All of the action is left out, and the next one goes on. */
+    qs_action next = prefix_rule("m.", "n.");
+    assert_true(qs_plan_push(x.plan, &drop, &x.e) && qs_plan_push(x.plan, &next, &x.e));
+    assert_true(resolve_leniently(&x));
+    assert_int_equal(qs_resolution_unapplied_count(x.r), 1);
+    assert_unapplied(&x, 0, 0, "nope", "expected to be there");
+    assert_int_equal(qs_resolution_touched(x.r, 0), 0);
+    assert_int_equal(qs_resolution_touched(x.r, 1), 12);
+    bundle_free(&x);
+}
+
 static void test_rule_matches_whole_keys(void **state) {
     (void)state;
     bundle x = alone();
@@ -385,6 +449,8 @@ int main(void) {
         cmocka_unit_test(test_empty_plan_is_a),
         cmocka_unit_test(test_renames_are_simultaneous),
         cmocka_unit_test(test_collisions_name_both),
+        cmocka_unit_test(test_lenient_leaves_out_and_lists),
+        cmocka_unit_test(test_preconditions),
         cmocka_unit_test(test_rule_matches_whole_keys),
         cmocka_unit_test(test_drop_lists_entries_at_the_end),
         cmocka_unit_test(test_init_fills_what_the_target_wants),
