@@ -316,6 +316,8 @@ void qs_quantizer_lines(qs_rich *r, const qs_init_preview *v);
 void qs_details_build(qs_app *a); /* fills a->details for the selection */
 /* All that is known of a row: into a text view. */
 void qs_details_full(qs_app *a);
+/* One block character, as high as the share (0 .. 1) of a line; a blank for 0. */
+const char *qs_bar_glyph(double share);
 /* Histogram as block characters, `width` of them. */
 void qs_histogram_text(const uint64_t *bins, size_t n, size_t width, qs_buf *out);
 void qs_text_open(qs_app *a, const char *title, int hang); /* a->text.text holds the text */

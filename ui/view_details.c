@@ -8,8 +8,12 @@
 
 enum { NOTES_SEARCHED = 65536, HIST_COLUMNS = 24, SHARING_SHOWN = 6 };
 
-void qs_histogram_text(const uint64_t *bins, size_t n, size_t width, qs_buf *out) {
+const char *qs_bar_glyph(double share) {
     static const char *const level[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+    return share > 0 ? level[(int)((share < 1 ? share : 1) * 7.99)] : " ";
+}
+
+void qs_histogram_text(const uint64_t *bins, size_t n, size_t width, qs_buf *out) {
     uint64_t sum[256] = {0}, most = 0;
     if (width > 256) width = 256;
     for (size_t i = 0; i < n; i++) {
@@ -18,8 +22,7 @@ void qs_histogram_text(const uint64_t *bins, size_t n, size_t width, qs_buf *out
         if (sum[at] > most) most = sum[at];
     }
     for (size_t i = 0; i < width; i++) {
-        double share = most ? (double)sum[i] / (double)most : 0;
-        qs_buf_addz(out, sum[i] ? level[(int)(share * 7.99)] : " ");
+        qs_buf_addz(out, qs_bar_glyph(most ? (double)sum[i] / (double)most : 0));
     }
 }
 

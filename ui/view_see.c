@@ -8,7 +8,7 @@
 /* What rounding does to one weight: sliders for bits, scheme, scales and clipping, everything recomputed at
  * once. */
 
-enum { SLIDERS = 4, KEEP_STEP = 5, LABEL = 11, BINS_MAX = 240 };
+enum { SLIDERS = 4, KEEP_STEP = 5, SLIDERS_Y = 4, LABEL = 11, BINS_MAX = 240 };
 
 struct qs_see_state {
     qs_see *see;
@@ -19,8 +19,24 @@ struct qs_see_state {
     bool below_bn;    /* a ConvBn: its quantizer sees the weight scaled */
     int slider, keep; /* keep: percent */
     uint64_t before[BINS_MAX], after[BINS_MAX];
-    size_t bins;
+    uint64_t error[2][BINS_MAX]; /* by channel, as one */
+    size_t bins, error_bins;
+    qs_quality *channel; /* [channels] scratch */
 };
+
+/* How large the error of each channel is beside the channel itself; where they are more than columns, the
+ * worst of those that share one. Both rows of bars have the same unit. */
+static void by_channel(struct qs_see_state *v, int which) {
+    uint32_t n = qs_see_channels(v->see);
+    v->error_bins = n < v->bins ? n : v->bins;
+    memset(v->error[which], 0, sizeof v->error[which]);
+    for (uint32_t c = 0; c < n; c++) {
+        uint64_t *bar = &v->error[which][(uint64_t)c * v->error_bins / n];
+        double db = v->channel[c].sqnr_db, share = isfinite(db) ? pow(10, -db / 20) : 0;
+        uint64_t height = (uint64_t)(1e6 * (share < 1 ? share : 1));
+        if (height > *bar) *bar = height;
+    }
+}
 
 static void recompute(qs_app *a) {
     struct qs_see_state *v = a->see;
@@ -34,7 +50,8 @@ static void recompute(qs_app *a) {
     for (int i = 0; i < 2 && ok; i++) {
         qs_see_settings set = v->set;
         set.per_channel = i == 1;
-        ok = qs_see_compute(v->see, &set, &v->one[i], &e);
+        ok = qs_see_compute(v->see, &set, &v->one[i], v->channel, &e);
+        if (ok) by_channel(v, i);
     }
     ok = ok && qs_see_histogram(v->see, NULL, lo, hi, v->before, v->bins, &e) &&
          qs_see_histogram(v->see, &v->set, lo, hi, v->after, v->bins, &e);
@@ -67,6 +84,7 @@ static const qs_tensor *value_of(const qs_app *a, const qs_row *row, const qs_ch
 static void see_close(qs_app *a) {
     if (!a->see) return;
     qs_see_free(a->see->see);
+    free(a->see->channel);
     free(a->see);
     a->see = NULL;
 }
@@ -78,7 +96,10 @@ void qs_see_view_open(qs_app *a) {
     qs_err e = QS_ERR_INIT;
     if (!t) return qs_app_say(a, "choose a weight that a file has: this shows what rounding does to it");
     if (!(a->see = calloc(1, sizeof *a->see))) return qs_app_complain(a, "out of memory");
-    if (!qs_see_open(from, t, &a->see->see, &e)) {
+    qs_progress p = qs_app_busy(a, "reading the weight");
+    bool ok = qs_see_open(from, t, &p, &a->see->see, &e);
+    if (ok) a->see->channel = malloc(qs_see_channels(a->see->see) * sizeof *a->see->channel);
+    if (!ok || !(a->see->channel || qs_nomem(&e))) {
         see_close(a);
         return qs_app_fail(a, &e);
     }
@@ -137,20 +158,36 @@ static void draw_sliders(const struct qs_see_state *v, qs_pane p, int y) {
     }
 }
 
+/* torch's formulas with the numbers of the present settings put in. */
 static void draw_formula(const struct qs_see_state *v, qs_pane p, int y) {
-    const qs_see_result *r = &v->one[0];
+    const qs_see_result *r = &v->one[v->set.per_channel];
     int steps = (1 << v->set.bits) - 1;
-    if (v->set.affine)
-        qs_drawf(p, 0, y, QS_PEN(NORMAL), "scale = (max - min) / %d = (%.5g - %.5g) / %d = %.6g", steps,
-                 r->max, r->min, steps, r->scale);
-    else
-        qs_drawf(p, 0, y, QS_PEN(NORMAL), "scale = max(-min, max) / %g = max(%.5g, %.5g) / %g = %.6g",
-                 steps / 2.0, -r->min, r->max, steps / 2.0, r->scale);
-    if (v->set.affine)
-        qs_drawf(p, 0, y + 1, QS_PEN(NORMAL), "zero_point = %lld - round(min / scale) = %d",
-                 (long long)r->quant_min, r->zero_point);
-    else
-        qs_drawf(p, 0, y + 1, QS_PEN(NORMAL), "zero_point = %d", r->zero_point);
+    const char *of = v->set.per_channel ? "largest " : "";
+    qs_pen pen = QS_PEN(NORMAL);
+    if (v->set.affine) {
+        float lo = r->min < 0 ? r->min : 0, hi = r->max > 0 ? r->max : 0;
+        if (v->set.per_channel)
+            qs_drawf(p, 0, y, pen, "scale = (max - min) / %d of each channel; the largest %.6g", steps,
+                     r->scale);
+        else
+            qs_drawf(p, 0, y, pen, "scale = (max - min) / %d = (%.5g - %.5g) / %d = %.6g", steps, hi, lo,
+                     steps, r->scale);
+        qs_drawf(p, 0, y + 1, pen, "zero_point = %lld - round(min / %sscale) = %d", (long long)r->quant_min,
+                 of, r->zero_point);
+    } else {
+        if (v->set.per_channel)
+            qs_drawf(p, 0, y, pen, "scale = max(-min, max) / %g of each channel; the largest %.6g",
+                     steps / 2.0, r->scale);
+        else
+            qs_drawf(p, 0, y, pen, "scale = max(-min, max) / %g = max(%.5g, %.5g) / %g = %.6g", steps / 2.0,
+                     -r->min, r->max, steps / 2.0, r->scale);
+        qs_drawf(p, 0, y + 1, pen, "zero_point = 0, as the grid reaches as far down as up");
+    }
+    qs_drawf(p, 0, y + 2, pen, "first w = %.5g: q = clamp(round(w / %.5g) + %d, %lld, %lld) = %lld", r->first,
+             r->first_scale, r->first_zero_point, (long long)r->quant_min, (long long)r->quant_max,
+             (long long)r->first_integer);
+    qs_drawf(p, 0, y + 3, pen, "  and w becomes (q - %d) * %.5g = %.5g", r->first_zero_point, r->first_scale,
+             r->first_rounded);
 }
 
 static void decibels(double db, char *out, size_t cap) {
@@ -158,9 +195,8 @@ static void decibels(double db, char *out, size_t cap) {
 }
 
 static void draw_table(const struct qs_see_state *v, qs_pane p, int y) {
-    static const char *const row[] = {"",        "signal to noise", "largest error",
-                                      "clipped", "scale",           "worst channel"};
-    for (int i = 0; i < 6; i++) qs_drawz(p, 0, y + i, QS_PEN(DIM), row[i]);
+    static const char *const row[] = {"", "signal to noise", "largest error", "clipped", "scale"};
+    for (int i = 0; i < 5; i++) qs_drawz(p, 0, y + i, QS_PEN(DIM), row[i]);
     for (int c = 0; c < 2; c++) {
         const qs_see_result *r = &v->one[c];
         int x = 18 + 26 * c;
@@ -175,8 +211,29 @@ static void draw_table(const struct qs_see_state *v, qs_pane p, int y) {
             qs_drawf(p, x, y + 4, pen, "%.3g .. %.3g", (double)r->scale_least, (double)r->scale);
         else
             qs_drawf(p, x, y + 4, pen, "%.6g", (double)r->scale);
-        decibels(r->worst.sqnr_db, db, sizeof db);
-        if (c) qs_drawf(p, x, y + 5, pen, "%u, %s", r->worst_channel, db);
+    }
+}
+
+/* The error of each channel as bars, with one scale and with one for each: the same height is the same error.
+ */
+static void draw_channels(const struct qs_see_state *v, qs_pane p, int y) {
+    static const char *const label[] = {"error: one", "error: own"};
+    size_t n = v->error_bins, wide = n && v->bins / n < 4 ? v->bins / n : 4;
+    uint64_t most = 1;
+    for (size_t i = 0; i < 2 * n; i++)
+        if (v->error[i / n][i % n] > most) most = v->error[i / n][i % n];
+    for (int c = 0; c < 2; c++) {
+        char db[24];
+        const qs_see_result *r = &v->one[c];
+        qs_drawz(p, 0, y + c, QS_PEN(DIM), label[c]);
+        for (size_t i = 0; i < n * wide; i++)
+            qs_drawz(p, LABEL + (int)i, y + c, QS_PEN(HIST),
+                     qs_bar_glyph((double)v->error[c][i / wide] / (double)most));
+        char text[64];
+        decibels(r->worst_db, db, sizeof db);
+        snprintf(text, sizeof text, " worst %u: %s", qs_see_channel(v->see, r->worst), db);
+        if (LABEL + (int)(n * wide) + (int)strlen(text) <= p.w)
+            qs_drawz(p, LABEL + (int)(n * wide), y + c, QS_PEN(DIM), text);
     }
 }
 
@@ -190,7 +247,7 @@ static void see_draw(const qs_app *a, qs_grid *g) {
     qs_draw_fill(p, 0, 0, p.w, p.h, QS_PEN(NORMAL));
     qs_draw_fill(p, 0, 0, p.w, 1, QS_PEN(HEAD));
     if (qs_see_count(v->see) < qs_see_total(v->see))
-        snprintf(text, sizeof text, "  a sample: %zu of %llu values", qs_see_count(v->see),
+        snprintf(text, sizeof text, "  ranges of all, errors of %zu of %llu values", qs_see_count(v->see),
                  (unsigned long long)qs_see_total(v->see));
     else
         snprintf(text, sizeof text, "  %zu values", qs_see_count(v->see));
@@ -198,19 +255,20 @@ static void see_draw(const qs_app *a, qs_grid *g) {
     qs_draw_fit(p, 1, 0, end - 1, QS_PEN(TITLE), qs_str_of(v->key), true);
     qs_dialog_hints(qs_pane_sub(p, 1, 0, p.w - 2, p.h), p.h - 1, hints);
     if (v->failed) return;
-    draw_bars(in, 1, "weight", v->before, v->bins);
-    draw_grid_points(v, in, 2);
-    draw_bars(in, 3, "rounded", v->after, v->bins);
+    draw_bars(in, 0, "weight", v->before, v->bins);
+    draw_grid_points(v, in, 1);
+    draw_bars(in, 2, "rounded", v->after, v->bins);
     qs_see_range(v->see, &lo, &hi);
-    qs_drawf(in, LABEL, 4, QS_PEN(DIM), "%.4g", (double)lo);
+    qs_drawf(in, LABEL, 3, QS_PEN(DIM), "%.4g", (double)lo);
     snprintf(text, sizeof text, "%.4g", (double)hi);
-    qs_draw_right(in, LABEL + (int)v->bins, 4, QS_PEN(DIM), qs_str_of(text));
-    draw_sliders(v, in, 6);
-    draw_formula(v, in, 11);
+    qs_draw_right(in, LABEL + (int)v->bins, 3, QS_PEN(DIM), qs_str_of(text));
+    draw_sliders(v, in, SLIDERS_Y);
+    draw_formula(v, in, 9);
     draw_table(v, in, 14);
+    draw_channels(v, in, 19);
     if (v->below_bn)
         qs_drawz(in, 0, 21, QS_PEN(DIM),
-                 "the weight as stored; the quantizer of a ConvBn sees it scaled by the BatchNorm");
+                 "the weight as stored: the quantizer of a ConvBn sees it times BatchNorm");
 }
 
 /* ---- events ---- */
@@ -245,8 +303,8 @@ static bool see_event(qs_app *a, const qs_event *ev) {
     if (ev->kind != QS_EVENT_MOUSE) return false;
     if (ev->mouse == QS_MOUSE_WHEEL_UP || ev->mouse == QS_MOUSE_WHEEL_DOWN)
         change(a, ev->mouse == QS_MOUSE_WHEEL_UP ? 1 : -1);
-    else if (ev->y >= 7 && ev->y < 7 + SLIDERS)
-        a->see->slider = ev->y - 7;
+    else if (ev->y > SLIDERS_Y && ev->y <= SLIDERS_Y + SLIDERS)
+        a->see->slider = ev->y - SLIDERS_Y - 1;
     return true;
 }
 

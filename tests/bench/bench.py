@@ -119,6 +119,32 @@ def saving(binary, work):
          % (cp[0] * 1e3, best[0] / cp[0]))
 
 
+def make_weight(path, shape=(4096, 4096)):
+    import array
+    import json
+    import random
+    import struct
+    block = array.array("f", (random.gauss(0, 0.02) for _ in range(1 << 18))).tobytes()
+    n = shape[0] * shape[1] * 4
+    head = json.dumps({"w": {"dtype": "F32", "shape": list(shape), "data_offsets": [0, n]}}).encode()
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(head)) + head)
+        for _ in range(n // len(block)):
+            f.write(block)
+
+
+def sliders(binary, work):
+    """One move of a slider on 16 M elements: the difference between a run that makes MOVES of them and one that makes none."""
+    path, moves = os.path.join(work, "weight.safetensors"), 48
+    in_child(make_weight, path)
+    keys = "W " + " ".join(["h h j l j l j h k k k l"] * (moves // 8))
+    still, moved = (measure([binary, path, "--keys", k, "--screen", "80x24"]) for k in ("W", keys))
+    line("W on a weight of 16 M elements, all of its ranges", still)
+    print("%-46s wall %8.1f ms  cpu %8.1f ms  (budget 50)" % (
+        "  one move of a slider", (moved[0] - still[0]) * 1e3 / moves, (moved[1] - still[1]) * 1e3 / moves))
+    os.unlink(path)
+
+
 def main():
     binary = os.path.abspath(sys.argv[1])
     work = tempfile.mkdtemp()
@@ -126,6 +152,7 @@ def main():
         if "--real" in sys.argv:
             real(binary, sys.argv[sys.argv.index("--real") + 1])
         many(binary, work)
+        sliders(binary, work)
         if "--big" in sys.argv:
             saving(binary, work)
     finally:

@@ -271,7 +271,7 @@ static void sliders_answer(void **state) {
     qs_app *app = qs_app_new(session, &opt);
     press(app, "resize:80x24 / \"model.0.conv.module.weight_fake_quant.scale\" Enter W");
     expect(app, 80, 24, true, "8: 255 steps, -128 .. 127", "rounding");
-    expect(app, 80, 24, true, "a ConvBn sees it scaled", "rounding");
+    expect(app, 80, 24, true, "sees it times BatchNorm", "rounding");
     press(app, "h h h h");
     expect(app, 80, 24, true, "4: 15 steps, -8 .. 7", "rounding");
     press(app, "h h h h h j l");
