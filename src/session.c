@@ -19,6 +19,8 @@ typedef struct derived {
     qs_compare *compare;
     qs_matches *matches;     /* on demand */
     qs_diagnosis *diagnosis; /* on demand */
+    qs_strict_version versions[QS_STRICT_VERSIONS];
+    bool has_versions; /* on demand */
 } derived;
 
 struct qs_session {
@@ -250,6 +252,16 @@ bool qs_session_exchange(qs_session *s, const qs_exchange *x, qs_log_summary *su
     s->check_content = false;
     documents_free(&old);
     return ok;
+}
+
+const qs_strict_version *qs_session_versions(qs_session *s) {
+    const qs_manifest *target = qs_session_target(s);
+    qs_err e = QS_ERR_INIT;
+    if (!s->d.has_versions && target && s->d.resolution) {
+        qs_strict_source src = qs_strict_source_of_resolution(s->d.resolution);
+        s->d.has_versions = qs_strict_versions(target, &src, &s->opt.strict, s->d.versions, &e);
+    }
+    return s->d.has_versions ? s->d.versions : NULL;
 }
 
 const qs_matches *qs_session_matches(qs_session *s) {

@@ -67,6 +67,9 @@ const qs_compare *qs_session_compare(const qs_session *s);
 /* Computed on first use after a change; NULL only when out of memory. */
 const qs_matches *qs_session_matches(qs_session *s);
 const qs_diagnosis *qs_session_diagnosis(qs_session *s);
+/* What torch 1.7, 1.13, 2.6 and 2.14 say, [QS_STRICT_VERSIONS] for qs_strict_versions_text; computed on first
+ * use after a change, NULL without a target or when memory is out. */
+const qs_strict_version *qs_session_versions(qs_session *s);
 /* Grows with every change of the derived data, so that a view knows to rebuild. */
 uint64_t qs_session_revision(const qs_session *s);
 

@@ -82,7 +82,27 @@ static void add_json_trace(const qs_trace *t, qs_buf *b) {
     qs_buf_addz(b, "\n ]");
 }
 
-static void print_json(const qs_verdict *v, const qs_trace *t, const qs_buf *message, bool strict) {
+static void add_json_versions(const qs_strict_version *v, qs_buf *b) {
+    qs_buf_addz(b, ",\n \"versions\": [");
+    for (int i = 0; i < QS_STRICT_VERSIONS; i++)
+        qs_buf_addf(b,
+                    "%s\n  {\"torch\": \"%d.%d\", \"loads\": %s, \"same_words\": %s, \"refused\": %u, "
+                    "\"fails_later\": %u}",
+                    i ? "," : "", v[i].torch_minor / 100, v[i].torch_minor % 100,
+                    v[i].loads ? "true" : "false", v[i].same_words ? "true" : "false", v[i].refused,
+                    v[i].fails_later);
+    qs_buf_addz(b, "\n ]");
+}
+
+/* What there is to print: the verdict, how it came about if that was asked for, and the other versions'. */
+typedef struct answer {
+    qs_verdict *v;
+    qs_trace *trace;
+    qs_strict_version versions[QS_STRICT_VERSIONS];
+} answer;
+
+static void print_json(const answer *x, const qs_buf *message, bool strict) {
+    const qs_verdict *v = x->v;
     char torch[16];
     qs_buf b = {0};
     version_text(qs_verdict_torch(v), torch);
@@ -99,7 +119,8 @@ static void print_json(const qs_verdict *v, const qs_trace *t, const qs_buf *mes
         qs_buf_addc(&b, '}');
     }
     qs_buf_addz(&b, "\n ]");
-    if (t) add_json_trace(t, &b);
+    add_json_versions(x->versions, &b);
+    if (x->trace) add_json_trace(x->trace, &b);
     qs_buf_addz(&b, "}\n");
     if (!b.failed) fwrite(b.p, 1, b.n, stdout);
     qs_buf_free(&b);
@@ -122,28 +143,37 @@ static bool open_target(const check_args *a, const qs_checkpoint *c, const qs_op
     return ok;
 }
 
-static bool print_verdict(const check_args *a, const qs_verdict *v, const qs_trace *t, qs_err *e) {
+static void print_versions(const qs_strict_version *versions) {
+    qs_buf b = {0};
+    if (qs_strict_versions_text(versions, &b) && b.n)
+        fprintf(stderr, "versions: %.*s\n", QS_FMT(qs_buf_str(&b)));
+    qs_buf_free(&b);
+}
+
+static bool print_answer(const check_args *a, const answer *x, qs_err *e) {
     qs_buf message = {0};
-    bool ok = qs_verdict_message(v, &message) && qs_verdict_result(v, &message);
-    if (ok && t && !a->common.json) print_trace(t);
+    bool ok = qs_verdict_message(x->v, &message) && qs_verdict_result(x->v, &message);
+    if (ok && x->trace && !a->common.json) print_trace(x->trace);
     if (ok && a->common.json)
-        print_json(v, t, &message, !a->no_strict);
+        print_json(x, &message, !a->no_strict);
     else if (ok)
         print_message(&message);
-    if (ok && !a->common.json && !a->common.quiet) print_advice(v);
+    if (ok && !a->common.json && !a->common.quiet) {
+        print_advice(x->v);
+        print_versions(x->versions);
+    }
     qs_buf_free(&message);
     return ok || qs_nomem(e);
 }
 
-/* The verdict over an empty plan, and on demand the steps that lead to it. */
-static bool judge(const check_args *a, const qs_strict_options *strict, const qs_resolution *r,
-                  qs_verdict **v, qs_err *e) {
+static bool judge(const check_args *a, const qs_strict_options *strict, const qs_resolution *r, answer *x,
+                  qs_err *e) {
     qs_strict_source src = qs_strict_source_of_resolution(r);
-    qs_trace *t = NULL;
-    bool ok = qs_strict_run(qs_resolution_input(r)->target, &src, strict, v, e) &&
-              (!a->trace || qs_trace_make(r, *v, &t, e)) && print_verdict(a, *v, t, e);
-    qs_trace_free(t);
-    return ok;
+    const qs_manifest *target = qs_resolution_input(r)->target;
+    bool all = a->common.json || !a->common.quiet;
+    return qs_strict_run(target, &src, strict, &x->v, e) &&
+           (!a->trace || qs_trace_make(r, x->v, &x->trace, e)) &&
+           (!all || qs_strict_versions(target, &src, strict, x->versions, e)) && print_answer(a, x, e);
 }
 
 static int check(const check_args *a, const qs_strict_options *strict) {
@@ -151,15 +181,16 @@ static int check(const check_args *a, const qs_strict_options *strict) {
     qs_checkpoint *c = NULL;
     qs_manifest *target = NULL;
     qs_resolution *r = NULL;
-    qs_verdict *v = NULL;
+    answer x = {0};
     qs_err e = QS_ERR_INIT;
     qs_plan *plan = qs_plan_new();
     bool ok = (plan || qs_nomem(&e)) && qs_checkpoint_open(a->pos[0], &open, &c, &e) &&
               open_target(a, c, &open, &target, &e);
     qs_resolve_input in = {.a = c, .target = target, .plan = plan};
-    ok = ok && qs_resolve(&in, &r, &e) && judge(a, strict, r, &v, &e);
-    int status = ok ? !qs_verdict_loads(v) : qs_cli_fail(&e);
-    qs_verdict_free(v);
+    ok = ok && qs_resolve(&in, &r, &e) && judge(a, strict, r, &x, &e);
+    int status = ok ? !qs_verdict_loads(x.v) : qs_cli_fail(&e);
+    qs_trace_free(x.trace);
+    qs_verdict_free(x.v);
     qs_resolution_free(r);
     qs_manifest_close(target);
     qs_checkpoint_close(c);

@@ -64,4 +64,20 @@ bool qs_verdict_message(const qs_verdict *v, qs_buf *out);
  * the lists of names. Nothing is added if it raises. */
 bool qs_verdict_result(const qs_verdict *v, qs_buf *out);
 
+/* What the torch versions this simulator is proven against say of the same pair, oldest first: 1.7, 1.13,
+ * 2.6, 2.14. The model is taken as the target describes it, whichever torch that was. */
+enum { QS_STRICT_VERSIONS = 4 };
+typedef struct qs_strict_version {
+    int torch_minor;
+    bool loads;
+    bool same_words;      /* message and result are those of the version opt asks for */
+    uint32_t refused;     /* findings that keep it from loading; 0 if it loads */
+    uint32_t fails_later; /* findings of kind QS_FIND_FORWARD and QS_FIND_TRUNCATED */
+} qs_strict_version;
+
+bool qs_strict_versions(const qs_manifest *target, const qs_strict_source *src, const qs_strict_options *opt,
+                        qs_strict_version out[QS_STRICT_VERSIONS], qs_err *e);
+/* One sentence where they differ, else nothing: "1.7 and 1.13 would load it, 2.6 and 2.14 would not". */
+bool qs_strict_versions_text(const qs_strict_version v[QS_STRICT_VERSIONS], qs_buf *out);
+
 #endif

@@ -314,6 +314,45 @@ static int64_t no_version(const void *ctx, qs_str prefix) {
     return -1;
 }
 
+static void assert_versions(const char *manifest, const fake *f, bool strict, const char *want) {
+    qs_strict_version v[QS_STRICT_VERSIONS];
+    qs_strict_options opt = {.torch_minor = 206, .strict = strict};
+    qs_buf b = {0};
+    qs_err e = QS_ERR_INIT;
+    qs_verdict_free(run(manifest, f, opt));
+    uint32_t n = 0;
+    while (f->items[n].key) n++;
+    qs_strict_source src = {n, entry, find, version, f};
+    assert_true(qs_strict_versions(open_manifest, &src, &opt, v, &e));
+    for (int i = 0; i < QS_STRICT_VERSIONS; i++) {
+        qs_verdict *one =
+            run(manifest, f, (qs_strict_options){.torch_minor = v[i].torch_minor, .strict = strict});
+        assert_int_equal(v[i].loads, qs_verdict_loads(one));
+        assert_int_equal(v[i].loads, v[i].refused == 0);
+        qs_verdict_free(one);
+    }
+    assert_true(qs_strict_versions_text(v, &b));
+    assert_string_equal(b.n ? b.p : "", want);
+    qs_buf_free(&b);
+}
+
+static void says_where_versions_differ(void **state) {
+    (void)state;
+    const char scalar[] = HEAD("Net") KEYS KEY("s", "", "float32") "]}";
+    const item four[] = {{.key = "s", .ndim = 1, .dim = {4}}, {NULL}}, fits[] = {{.key = "s"}, {NULL}};
+    const item list[] = {{.key = "s", .type = "list"}, {NULL}};
+    const item dotted[] = {{.key = "s"}, {.key = "s.bar"}, {NULL}};
+    assert_versions(scalar, &(fake){fits, NULL}, true, "");
+    assert_versions(
+        scalar, &(fake){four, NULL}, true,
+        "1.7, 1.13 and 2.6 would load it, 2.14 would not; in 1.7, 1.13 and 2.6 it is cut short or "
+        "fails in forward");
+    assert_versions(scalar, &(fake){list, NULL}, true, "none would load it; 1.7 words it otherwise");
+    assert_versions(scalar, &(fake){dotted, NULL}, true,
+                    "1.7 and 1.13 would load it, 2.6 and 2.14 would not");
+    assert_versions(scalar, &(fake){dotted, NULL}, false, "");
+}
+
 static double seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -369,6 +408,7 @@ int main(void) {
         cmocka_unit_test_teardown(accepts_the_old_convbn, close_manifest),
         cmocka_unit_test_teardown(works_on_a_partial_manifest, close_manifest),
         cmocka_unit_test_teardown(prints_what_python_returns, close_manifest),
+        cmocka_unit_test_teardown(says_where_versions_differ, close_manifest),
         cmocka_unit_test_teardown(is_linear, close_manifest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
