@@ -6,9 +6,10 @@
 
 typedef struct apply_args {
     qs_cli_common common;
-    const char *out, *b, *torch, *pos[2]; /* PLAN, A */
+    qs_cli_saving saving;
+    const char *b, *torch, *pos[2]; /* PLAN, A */
     double bn_eps;
-    bool in_place, dry_run, partial;
+    bool dry_run, partial;
 } apply_args;
 
 typedef struct tally {
@@ -31,7 +32,7 @@ static void print_words(const apply_args *a, const qs_session *s, bool saved) {
     size_t failed = qs_plan_report_failed(s);
     if (v) printf("would load: %s\n", qs_verdict_loads(v) ? "YES" : "NO");
     if (saved)
-        printf("saved: %s\n", a->out);
+        printf("saved: %s\n", a->saving.out);
     else if (failed && !a->partial)
         printf("saved: nothing (%zu thing%s did not apply; --partial saves the rest all the same)\n", failed,
                failed == 1 ? "" : "s");
@@ -45,7 +46,7 @@ static void print_json(const apply_args *a, const qs_session *s, bool saved) {
     qs_buf b = {0};
     qs_buf_addz(&b, "{\"output\": ");
     if (saved)
-        qs_buf_add_json(&b, qs_str_of(a->out));
+        qs_buf_add_json(&b, qs_str_of(a->saving.out));
     else
         qs_buf_addz(&b, "null");
     qs_buf_addf(&b,
@@ -65,18 +66,16 @@ static void print_json(const apply_args *a, const qs_session *s, bool saved) {
 /* A plan that does not fit as it stands changes nothing. */
 static int apply(const apply_args *a, const qs_session_options *opt) {
     qs_err e = QS_ERR_INIT;
-    qs_write_options write = {.in_place = a->in_place, .overwrite = true};
     qs_session *s = qs_cli_session(opt, a->pos[1], a->b, &a->common, &e);
     int status = 0;
     if (s && qs_session_load_plan(s, a->pos[0], &e)) {
         bool fits = a->partial || qs_plan_report_failed(s) == 0;
-        bool saved = fits && !a->dry_run && qs_session_save(s, a->out, &write, &e);
+        bool saved = fits && !a->dry_run && qs_cli_save(s, &a->saving, a->common.quiet, &e);
         const qs_verdict *v = qs_session_verdict(s);
         if (e.code == QS_OK && a->common.json)
             print_json(a, s, saved);
         else if (e.code == QS_OK && (!a->common.quiet || !fits))
             print_words(a, s, saved);
-        if (saved && !a->common.quiet) qs_cli_note(s, a->out);
         status = !fits || (v && !qs_verdict_loads(v));
     }
     qs_session_free(s);
@@ -92,15 +91,15 @@ static bool read_options(apply_args *a, qs_session_options *opt, qs_err *e) {
         return qs_fail(e, QS_E_USAGE, "--bn-eps wants a number above 0");
     if (a->torch && !(opt->strict.torch_minor = qs_cli_torch_version(a->torch)))
         return qs_fail(e, QS_E_USAGE, "--torch wants a version such as 1.13 or 2.6, not '%s'", a->torch);
-    if (a->in_place && !a->out) a->out = a->pos[1];
-    return a->out || a->dry_run ||
+    if (a->saving.in_place && !a->saving.out) a->saving.out = a->pos[1];
+    return a->saving.out || a->dry_run ||
            qs_fail(e, QS_E_USAGE, "where to? give -o OUT, --in-place (keeps A as NAME.bak) or --dry-run");
 }
 
 int qs_cmd_apply(int argc, char **argv) {
     apply_args a = {.bn_eps = NAN};
     const qs_opt opts[] = {
-        {"output", 'o', QS_OPT_STRING, &a.out, "OUT", "the changed checkpoint"},
+        QS_CLI_OPT_OUTPUT(&a.saving, "the changed checkpoint: NAME.pt or NAME.safetensors"),
         QS_CLI_OPT_MANIFEST(&a.common),
         {"b", 'b', QS_OPT_STRING, &a.b, "B",
          "a second checkpoint: copied from, and the target without a manifest"},
@@ -109,7 +108,8 @@ int qs_cmd_apply(int argc, char **argv) {
         {"dry-run", 'n', QS_OPT_FLAG, &a.dry_run, NULL,
          "say what would be done and what would not, save nothing"},
         {"partial", 0, QS_OPT_FLAG, &a.partial, NULL, "leave out what does not apply, and save the rest"},
-        {"in-place", 0, QS_OPT_FLAG, &a.in_place, NULL, "replace A, keep it as NAME.bak"},
+        QS_CLI_OPT_IN_PLACE(&a.saving),
+        QS_CLI_OPT_CPU(&a.saving),
         {"torch", 0, QS_OPT_STRING, &a.torch, "VERSION",
          "whose strict load to simulate: 1.7, 1.13, 2.6, 2.14"},
         QS_CLI_OPT_ROOT(&a.common),

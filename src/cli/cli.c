@@ -194,9 +194,25 @@ qs_session *qs_cli_session(const qs_session_options *opt, const char *a, const c
     return NULL;
 }
 
-void qs_cli_note(const qs_session *s, const char *out) {
-    const char *note = qs_write_note(qs_session_resolution(s), out);
-    if (note) fprintf(stderr, "note: %s\n", note);
+/* What the error sums up, in full. */
+static void tell_misfits(const qs_session *s, const char *out) {
+    const qs_resolution *r = qs_session_resolution(s);
+    for (uint32_t i = 0; qs_is_safetensors_name(out) && i < qs_resolution_live(r); i++) {
+        const char *why = qs_safetensors_misfit(r, i);
+        if (!why) continue;
+        fprintf(stderr, "does not fit: ");
+        qs_str_fput_printable(qs_resolution_entry(r, i)->key, stderr);
+        fprintf(stderr, " (%s)\n", why);
+    }
+}
+
+bool qs_cli_save(qs_session *s, const qs_cli_saving *how, bool quiet, qs_err *e) {
+    qs_write_options opt = {.in_place = how->in_place, .overwrite = true, .cpu = how->cpu};
+    if (!quiet) tell_misfits(s, how->out);
+    if (!qs_session_save(s, how->out, &opt, e)) return false;
+    const char *note = qs_write_note(qs_session_resolution(s), how->out);
+    if (note && !quiet) fprintf(stderr, "note: %s\n", note);
+    return true;
 }
 
 bool qs_cli_color(const char *when, FILE *f) {

@@ -80,8 +80,21 @@ qs_session *qs_cli_session(const qs_session_options *opt, const char *a, const c
 /* A text to a file, atomically, or to standard output if path is NULL. */
 bool qs_cli_deliver(qs_str text, const char *path, qs_err *e);
 
-/* "note: ..." on stderr about the file that was saved, if there is something to know (qs_write_note). */
-void qs_cli_note(const qs_session *s, const char *out);
+/* Where and how to save: what fix, apply and convert have in common. */
+typedef struct qs_cli_saving {
+    const char *out;
+    bool in_place, cpu;
+} qs_cli_saving;
+#define QS_CLI_OPT_OUTPUT(s, help)                                                                           \
+    { "output", 'o', QS_OPT_STRING, &(s)->out, "OUT", help }
+#define QS_CLI_OPT_IN_PLACE(s)                                                                               \
+    { "in-place", 0, QS_OPT_FLAG, &(s)->in_place, NULL, "replace A, keep it as NAME.bak" }
+#define QS_CLI_OPT_CPU(s)                                                                                    \
+    { "cpu", 0, QS_OPT_FLAG, &(s)->cpu, NULL, "say of every tensor that it is on the CPU" }
+
+/* Saves what the session's plan makes of A. What the format of that name cannot hold goes to stderr, one a
+ * line, before anything is written; what is worth knowing (qs_write_note) after, unless quiet. */
+bool qs_cli_save(qs_session *s, const qs_cli_saving *how, bool quiet, qs_err *e);
 
 /* Is colour wanted on this stream? `when` is the --color argument or NULL. */
 bool qs_cli_color(const char *when, FILE *f);

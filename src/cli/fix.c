@@ -8,9 +8,10 @@ enum { QUESTIONS = 8 };
 
 typedef struct fix_args {
     qs_cli_common common;
-    const char *out, *init, *plan_out, *torch, *pos[2];
+    qs_cli_saving saving;
+    const char *init, *plan_out, *torch, *pos[2];
     double bn_eps;
-    bool dry_run, force, in_place;
+    bool dry_run, force;
 } fix_args;
 
 /* Where the target stands before and after. */
@@ -132,7 +133,7 @@ static void print_words(const fix_args *a, const fix_report *r) {
     print_standing("after", &r->after);
     if (a->plan_out) printf("plan: %s\n", a->plan_out);
     if (r->saved)
-        printf("saved: %s\n", a->out);
+        printf("saved: %s\n", a->saving.out);
     else if (a->dry_run)
         printf("saved: nothing (--dry-run)\n");
     else
@@ -175,7 +176,7 @@ static void print_json(const fix_args *a, const fix_report *r) {
     qs_buf_addz(&b, "],\n");
     json_standing(&b, "after", &r->after);
     json_text(&b, "plan", a->plan_out);
-    json_text(&b, "output", r->saved ? a->out : NULL);
+    json_text(&b, "output", r->saved ? a->saving.out : NULL);
     qs_buf_addf(&b, " \"saved\": %s\n}\n", r->saved ? "true" : "false");
     if (!b.failed) fwrite(b.p, 1, b.n, stdout);
     qs_buf_free(&b);
@@ -201,9 +202,7 @@ static bool repair(qs_session *s, fix_report *r, char *sentence, char *evidence,
 static bool save(qs_session *s, const fix_args *a, fix_report *r, qs_err *e) {
     if (a->plan_out && !qs_session_save_plan(s, a->plan_out, e)) return false;
     if (a->dry_run || !(r->after.loads || a->force)) return true;
-    qs_write_options opt = {.in_place = a->in_place, .overwrite = true};
-    r->saved = qs_session_save(s, a->out, &opt, e);
-    if (r->saved && !a->common.quiet) qs_cli_note(s, a->out);
+    r->saved = qs_cli_save(s, &a->saving, a->common.quiet, e);
     return r->saved;
 }
 
@@ -236,8 +235,8 @@ static bool read_options(fix_args *a, qs_session_options *opt, qs_err *e) {
         return qs_fail(e, QS_E_USAGE, "--bn-eps wants a number above 0");
     if (a->torch && !(opt->strict.torch_minor = qs_cli_torch_version(a->torch)))
         return qs_fail(e, QS_E_USAGE, "--torch wants a version such as 1.13 or 2.6, not '%s'", a->torch);
-    if (a->in_place && !a->out) a->out = a->pos[0];
-    if (!a->out && !a->dry_run)
+    if (a->saving.in_place && !a->saving.out) a->saving.out = a->pos[0];
+    if (!a->saving.out && !a->dry_run)
         return qs_fail(e, QS_E_USAGE, "where to? give -o OUT, --in-place (keeps A as NAME.bak) or --dry-run");
     return true;
 }
@@ -247,13 +246,14 @@ int qs_cmd_fix(int argc, char **argv) {
     const qs_opt opts[] = {
         QS_CLI_OPT_MANIFEST(&a.common),
         QS_CLI_OPT_LOG(&a.common),
-        {"output", 'o', QS_OPT_STRING, &a.out, "OUT", "the repaired checkpoint"},
+        QS_CLI_OPT_OUTPUT(&a.saving, "the repaired checkpoint: NAME.pt or NAME.safetensors"),
         {"init", 0, QS_OPT_STRING, &a.init, "SOURCE",
          "missing quantizer keys: observed (default), fresh, datafree, or copy from B"},
         {"bn-eps", 0, QS_OPT_NUMBER, &a.bn_eps, "X", "eps of the BatchNorms, where no manifest tells"},
         {"dry-run", 'n', QS_OPT_FLAG, &a.dry_run, NULL, "say what would be done, save nothing"},
         {"plan-out", 0, QS_OPT_STRING, &a.plan_out, "PLAN", "write the plan, to be replayed with apply"},
-        {"in-place", 0, QS_OPT_FLAG, &a.in_place, NULL, "replace A, keep it as NAME.bak"},
+        QS_CLI_OPT_IN_PLACE(&a.saving),
+        QS_CLI_OPT_CPU(&a.saving),
         {"force", 0, QS_OPT_FLAG, &a.force, NULL, "save even if it would still not load"},
         {"torch", 0, QS_OPT_STRING, &a.torch, "VERSION",
          "whose strict load to satisfy: 1.7, 1.13, 2.6, 2.14"},

@@ -41,9 +41,10 @@ static bool init_source(qs_out_source *s, const qs_checkpoint *c, qs_err *e) {
     return true;
 }
 
-static bool init_writer(qs_writer *w, const qs_resolution *r, qs_err *e) {
+static bool init_writer(qs_writer *w, const qs_resolution *r, const qs_write_options *opt, qs_err *e) {
     const qs_resolve_input *in = qs_resolution_input(r);
     w->r = r;
+    w->cpu = opt->cpu;
     w->edited = in->plan && qs_plan_count(in->plan) > 0;
     w->fills = calloc((size_t)qs_resolution_live(r) + 1, sizeof *w->fills);
     w->cache = qs_init_cache_new();
@@ -239,7 +240,7 @@ bool qs_write_pt(const qs_resolution *r, const char *path, const qs_write_option
     qs_writer w = {0};
     if (!opt) opt = &none;
     if (!check_target(r, path, opt, e) || !check_content(r, e)) return false;
-    bool ok = init_writer(&w, r, e) && (qs_is_safetensors_name(path) || qs_write_pickle(&w, e)) &&
+    bool ok = init_writer(&w, r, opt, e) && (qs_is_safetensors_name(path) || qs_write_pickle(&w, e)) &&
               write_to(&w, path, opt, e);
     free_writer(&w);
     if (!ok && e->code == QS_E_IO && !strstr(e->msg, path)) qs_err_prefix(e, path);

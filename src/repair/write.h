@@ -7,6 +7,7 @@
 typedef struct qs_write_options {
     bool in_place;  /* the output may be A itself; A is kept as NAME.bak */
     bool overwrite; /* an existing output may be replaced */
+    bool cpu; /* every storage says it is of the CPU ('cuda:0' fails to load where there is no such device) */
     const qs_progress *progress;
 } qs_write_options;
 

@@ -25,6 +25,7 @@ typedef struct qs_out_source {
 typedef struct qs_writer {
     const qs_resolution *r;
     bool edited; /* the plan is not empty */
+    bool cpu;    /* as qs_write_options says */
     qs_out_source a, b;
     QS_VEC(qs_out_storage) storages;
     uint32_t *fills; /* [live] index + 1 in storages of an INIT entry's value */
@@ -41,8 +42,8 @@ bool qs_write_verify(const qs_writer *w, const char *path, const qs_progress *pr
 /* n bytes of a storage. */
 bool qs_out_storage_read(const qs_out_storage *s, uint64_t offset, void *buf, size_t n, qs_err *e);
 
-/* Writes the state dict to fd, an empty file, and reads it back from path. Other top-level entries and `_metadata` have
- * no place in that format. QS_E_REFUSED lists the entries that do not fit. */
+/* Writes the state dict to fd, an empty file, and reads it back from path. Other top-level entries and
+ * `_metadata` have no place in that format. QS_E_REFUSED lists the entries that do not fit. */
 bool qs_write_safetensors(qs_writer *w, int fd, const char *path, const qs_progress *progress, qs_err *e);
 
 #endif

@@ -69,11 +69,11 @@ static bool use_storage(job *j, qs_out_source *src, uint32_t i) {
     return true;
 }
 
-/* A persistent id of B, under its new key. */
+/* A persistent id under another key or location. */
 static bool emit_moved(job *j, const qs_graph *g, qs_node id, qs_str key) {
     return op(j, QS_OP_MARK) && str(j, QS_STR("storage")) && node(j, g, qs_node_item(g, id, 1)) &&
-           str(j, key) && node(j, g, qs_node_item(g, id, 3)) && node(j, g, qs_node_item(g, id, 4)) &&
-           op(j, QS_OP_TUPLE) && op(j, QS_OP_BINPERSID);
+           str(j, key) && (j->w->cpu ? str(j, QS_STR("cpu")) : node(j, g, qs_node_item(g, id, 3))) &&
+           node(j, g, qs_node_item(g, id, 4)) && op(j, QS_OP_TUPLE) && op(j, QS_OP_BINPERSID);
 }
 
 /* False: re-emit as it is. */
@@ -84,7 +84,7 @@ static bool hook_persid(job *j, const qs_graph *g, qs_node n, bool *failed) {
     uint32_t i = qs_map_get(&src->by_key, qs_node_str(g, qs_node_item(g, id, 2)));
     if (i == QS_MAP_NONE) return false;
     *failed = !use_storage(j, src, i);
-    if (*failed || src == &j->w->a) return false;
+    if (*failed || (src == &j->w->a && !j->w->cpu)) return false;
     *failed = !emit_moved(j, g, id, j->w->storages.v[src->out[i] - 1].key);
     return true;
 }

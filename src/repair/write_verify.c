@@ -103,6 +103,14 @@ static bool compare_bytes(check *k, const qs_out_storage *s, uint32_t record, ch
     return true;
 }
 
+static bool check_locations(const check *k) {
+    for (uint32_t i = 0; k->w->cpu && i < qs_checkpoint_storage_count(k->c); i++) {
+        const qs_storage *s = qs_checkpoint_storage(k->c, i);
+        if (!qs_str_is(s->location, "cpu")) return wrong(k, s->key, "(a storage) is not of the CPU");
+    }
+    return true;
+}
+
 static bool check_storages(check *k) {
     const qs_container *file = qs_checkpoint_container(k->c);
     char *buf = malloc(2 * STEP);
@@ -135,7 +143,7 @@ bool qs_write_verify(const qs_writer *w, const char *path, const qs_progress *pr
     if (ok && qs_checkpoint_count(k.c) != n)
         ok = wrong(&k, QS_STR("the state dict"), "has another number of entries");
     for (uint32_t i = 0; ok && i < n; i++) ok = check_entry(&k, i);
-    ok = ok && check_versions(&k) && check_storages(&k);
+    ok = ok && check_versions(&k) && check_locations(&k) && check_storages(&k);
     qs_checkpoint_close(k.c);
     free(root);
     return ok;
