@@ -336,6 +336,26 @@ bool qs_session_plan_move(qs_session *s, size_t from, size_t to, qs_err *e) {
     return qs_plan_move(s->plan, from, to, e) && settle(s, e);
 }
 
+bool qs_session_plan_replace(qs_session *s, size_t i, const qs_action *a, qs_err *e) {
+    qs_action copy = with_eps(s, a);
+    return qs_plan_replace(s->plan, i, &copy, e) && settle(s, e);
+}
+
+bool qs_session_plan_edit(qs_session *s, size_t i, qs_str json, qs_err *e) {
+    qs_buf text = {0};
+    qs_plan *parsed = NULL;
+    qs_buf_addz(&text, "{\"format\": \"qatscope-plan\", \"version\": 1, \"actions\": [");
+    qs_buf_add(&text, json);
+    qs_buf_addz(&text, "]}");
+    bool ok = !text.failed || qs_nomem(e);
+    ok = ok && qs_plan_parse(text.p, text.n, "the action", &s->opt.open.limits, &parsed, e);
+    if (ok && qs_plan_count(parsed) != 1) ok = qs_fail(e, QS_E_INPUT, "give one action: {\"op\": ...}");
+    ok = ok && qs_session_plan_replace(s, i, qs_plan_action(parsed, 0), e);
+    qs_plan_free(parsed);
+    qs_buf_free(&text);
+    return ok;
+}
+
 bool qs_session_load_plan(qs_session *s, const char *path, qs_err *e) {
     char *json = NULL;
     size_t n = 0;

@@ -81,6 +81,10 @@ bool qs_session_undo(qs_session *s, qs_err *e); /* QS_E_USAGE "nothing to undo" 
 bool qs_session_redo(qs_session *s, qs_err *e);
 bool qs_session_plan_remove(qs_session *s, size_t i, qs_err *e);
 bool qs_session_plan_move(qs_session *s, size_t from, size_t to, qs_err *e);
+/* Another action in the place of action i, one step of undo. */
+bool qs_session_plan_replace(qs_session *s, size_t i, const qs_action *a, qs_err *e);
+/* The same from its JSON, as in a plan file: {"op": ...}. */
+bool qs_session_plan_edit(qs_session *s, size_t i, qs_str json, qs_err *e);
 /* Appended as one change; "-" is standard input. Preconditions are checked here, with the bytes they are
  * about; later changes of the plan check names, shapes and dtypes. The plan's own comment is kept if it is
  * the first. */

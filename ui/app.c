@@ -131,6 +131,8 @@ static void take_over(qs_app *a) {
     a->matches = NULL;
     a->diagnosis = NULL;
     a->undiagnosed = true;
+    a->versions[0] = 0;
+    a->versions_differ = false;
 }
 
 void qs_app_refresh(qs_app *a) {
@@ -144,6 +146,15 @@ void qs_app_diagnose(qs_app *a) {
     a->undiagnosed = false;
     a->matches = qs_session_matches(a->s);
     a->diagnosis = qs_session_diagnosis(a->s);
+    const qs_strict_version *v = qs_session_versions(a->s);
+    qs_buf text = {0};
+    a->versions[0] = 0;
+    a->versions_differ = false;
+    for (int i = 1; v && i < QS_STRICT_VERSIONS; i++)
+        a->versions_differ = a->versions_differ || v[i].loads != v[0].loads;
+    if (v && qs_strict_versions_text(v, &text) && text.n)
+        snprintf(a->versions, sizeof a->versions, "%.*s", QS_FMT(qs_buf_str(&text)));
+    qs_buf_free(&text);
 }
 
 /* Commands that mean the same in every view. */

@@ -182,8 +182,11 @@ struct qs_app {
     size_t detail_line;
     const qs_matches *matches;
     const qs_diagnosis *diagnosis;
-    uint32_t forward; /* quantizers with which it loads, and fails in forward */
-    bool undiagnosed; /* the two above are still to be made */
+    uint32_t forward;     /* quantizers with which it loads, and fails in forward */
+    bool versions_differ; /* in whether they would load it */
+    char versions[200];   /* which versions of torch would load it, or word it otherwise; "" where all say the
+                             same */
+    bool undiagnosed;     /* the two above are still to be made */
     struct {
         char text[700];
         qs_pen pen;

@@ -126,22 +126,13 @@ static bool rule_event(qs_app *a, const qs_event *ev) {
     return used;
 }
 
-/* The edited rule goes where the old one was; all or nothing. */
 static bool replace_action(qs_app *a, const qs_action *rule) {
-    qs_rule_state *r = &a->rule;
     qs_err e = QS_ERR_INIT;
     qs_tree_remember(&a->tree);
-    if (!qs_session_plan_remove(a->s, r->replaces, &e)) return qs_app_fail(a, &e), false;
-    int steps = 1;
-    bool ok = qs_session_do(a->s, rule, &e);
-    size_t last = qs_plan_count(qs_session_plan(a->s)) - 1;
-    if (ok && ++steps && last != r->replaces) ok = qs_session_plan_move(a->s, last, r->replaces, &e);
-    qs_err quiet = QS_ERR_INIT;
-    while (!ok && steps-- > 0) qs_session_undo(a->s, &quiet);
-    if (!ok) qs_app_fail(a, &e);
+    if (!qs_session_plan_replace(a->s, a->rule.replaces, rule, &e)) return qs_app_fail(a, &e), false;
     qs_app_refresh(a);
-    if (ok) qs_app_say(a, "the rule is replaced; u undoes step by step");
-    return ok;
+    qs_app_say(a, "the rule is replaced; u undoes");
+    return true;
 }
 
 static void accept(qs_app *a) {

@@ -74,12 +74,25 @@ static void move_action(qs_app *a, int by) {
     if (ok) qs_list_goto(&a->plan_list, to);
 }
 
+static void on_json(qs_app *a, qs_str json) {
+    qs_err e = QS_ERR_INIT;
+    qs_tree_remember(&a->tree);
+    bool ok = qs_session_plan_edit(a->s, a->plan_list.cursor, json, &e);
+    after_edit(a, ok, &e, "the action is replaced");
+}
+
+/* A rule in its dialog, with its preview; anything else as the line of JSON it is in a plan file. */
 static void edit_action(qs_app *a) {
     const qs_action *x = qs_plan_action(qs_session_plan(a->s), a->plan_list.cursor);
-    if (x->kind == QS_ACT_RULE)
-        qs_rule_edit(a, a->plan_list.cursor);
+    qs_buf json = {0};
+    if (x->kind == QS_ACT_RULE) return qs_rule_edit(a, a->plan_list.cursor);
+    if (!qs_action_print(x, &json))
+        qs_app_complain(a, "out of memory");
+    else if (json.n >= QS_LINE_MAX)
+        qs_app_say(a, "it is too long for a line: save the plan with s, edit the file, load it with O");
     else
-        qs_app_say(a, "only rules can be edited: remove it with d, and do it again in the tree");
+        qs_prompt_open(a, "action: ", qs_buf_str(&json), NULL, on_json);
+    qs_buf_free(&json);
 }
 
 static bool plan_command(qs_app *a, qs_command c) {

@@ -137,6 +137,12 @@ void qs_message_open(qs_app *a) {
         qs_rich_addf(r, QS_PEN(NO), " RuntimeError: ");
         qs_rich_add_lines(r, QS_PEN(NORMAL), qs_buf_str(&message));
     }
+    if (a->versions[0]) {
+        qs_rich_line(r);
+        qs_rich_line(r);
+        qs_rich_addf(r, QS_PEN(LETTER), "torch versions differ: ");
+        qs_rich_addf(r, QS_PEN(NORMAL), "%s", a->versions);
+    }
     add_forward(r, a, v);
     if (a->diagnosis && a->diagnosis->evidence[0]) {
         qs_rich_line(r);

@@ -23,7 +23,11 @@ int qs_draw_verdict(const qs_app *a, qs_pane p) {
     bool fails = loads && a->forward; /* a YES that must not be believed */
     qs_str word = fails ? QS_STR(" YES, but forward fails ") : loads ? QS_STR(" YES ") : QS_STR(" NO ");
     int x = qs_draw_right(p, p.w - 1, 0, loads && !fails ? QS_PEN(YES) : QS_PEN(NO), word);
-    return qs_draw_right(p, x - 1, 0, QS_PEN(NORMAL), QS_STR("would load:"));
+    char label[48] = "would load:";
+    int torch = qs_verdict_torch(v);
+    if (a->versions_differ) /* others say something else */
+        snprintf(label, sizeof label, "torch %d.%d would load:", torch / 100, torch % 100);
+    return qs_draw_right(p, x - 1, 0, a->versions_differ ? QS_PEN(LETTER) : QS_PEN(NORMAL), qs_str_of(label));
 }
 
 /* The widest that names may be so that together they fit: short ones leave their room to the long ones. */

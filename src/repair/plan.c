@@ -227,6 +227,21 @@ bool qs_plan_move(qs_plan *p, size_t from, size_t to, qs_err *e) {
     return commit(p, (edit){EDIT_MOVE, ++p->steps, from, to, NULL}, e);
 }
 
+bool qs_plan_replace(qs_plan *p, size_t i, const qs_action *a, qs_err *e) {
+    if (i >= p->list.n) return qs_fail(e, QS_E_USAGE, "the plan has no action %zu", i + 1);
+    held *h = hold(a);
+    if (!h) return qs_nomem(e);
+    forget(p, p->at);
+    uint64_t step = ++p->steps;
+    size_t last = p->list.n - 1;
+    if (!commit(p, (edit){EDIT_REMOVE, step, i, 0, p->list.v[i]}, e)) return held_free(h), false;
+    bool pushed = commit(p, (edit){EDIT_PUSH, step, 0, 0, h}, e);
+    if (!pushed) held_free(h);
+    if (pushed && (i == last || commit(p, (edit){EDIT_MOVE, step, last, i, NULL}, e))) return true;
+    qs_plan_retract(p);
+    return false;
+}
+
 bool qs_plan_modified(const qs_plan *p) {
     return step_at(p, p->at) != p->saved;
 }

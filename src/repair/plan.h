@@ -84,6 +84,8 @@ void qs_plan_retract(qs_plan *p);
 /* Edits of the list are steps of their own: undo brings the action back. */
 bool qs_plan_remove(qs_plan *p, size_t i, qs_err *e);
 bool qs_plan_move(qs_plan *p, size_t from, size_t to, qs_err *e);
+/* Put another action in the place of one, as one step of undo. */
+bool qs_plan_replace(qs_plan *p, size_t i, const qs_action *a, qs_err *e);
 /* Changed since qs_plan_mark_saved? */
 bool qs_plan_modified(const qs_plan *p);
 /* Free text about all of the plan, kept in the JSON; may be empty. Not a step of undo. */
@@ -111,6 +113,8 @@ const char *qs_action_kind_name(qs_action_kind k); /* "rename", ... as in the JS
  * hold (NUL, bytes that are not UTF-8) is {"hex": "6100ff"} in place of the string. parse(print(p)) equals p.
  */
 bool qs_plan_print(const qs_plan *p, qs_buf *out);
+/* One action of it, on one line. */
+bool qs_action_print(const qs_action *a, qs_buf *out);
 /* Errors (QS_E_INPUT) name line and column for syntax, the JSON path for a wrong field ("actions[2].scope").
  * The plan comes out unmodified, its actions as one step. */
 bool qs_plan_parse(const char *json, size_t n, const char *name, const qs_limits *limits, qs_plan **out,

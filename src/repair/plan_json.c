@@ -124,6 +124,20 @@ static void print_action(const qs_action *a, qs_buf *out) {
     qs_buf_addc(out, '}');
 }
 
+bool qs_action_print(const qs_action *a, qs_buf *out) {
+    qs_buf text = {0};
+    print_action(a, &text);
+    bool begins = true; /* of a line: its indentation goes; texts of JSON hold no raw line breaks */
+    for (size_t i = 0; i < text.n; i++) {
+        if (begins && text.p[i] == ' ') continue;
+        begins = text.p[i] == '\n';
+        if (!begins) qs_buf_addc(out, text.p[i]);
+    }
+    out->failed = out->failed || text.failed;
+    qs_buf_free(&text);
+    return !out->failed;
+}
+
 bool qs_plan_print(const qs_plan *p, qs_buf *out) {
     qs_buf_addz(out, "{\n  \"format\": \"qatscope-plan\",\n  \"version\": 1");
     if (qs_plan_comment(p).n) {

@@ -249,6 +249,21 @@ static void assert_plans_eq(const qs_plan *a, const qs_plan *b) {
         assert_true(qs_action_eq(qs_plan_action(a, i), qs_plan_action(b, i)));
 }
 
+static void one_line_gives_it_again(const qs_action *a) {
+    qs_buf line = {0}, json = {0};
+    qs_plan *p = NULL;
+    qs_err e = QS_ERR_INIT;
+    assert_true(qs_action_print(a, &line));
+    assert_null(memchr(line.p, '\n', line.n));
+    qs_buf_addf(&json, "{\"format\": \"qatscope-plan\", \"version\": 1, \"actions\": [%.*s]}",
+                QS_FMT(qs_buf_str(&line)));
+    if (!qs_plan_parse(json.p, json.n, "plan", NULL, &p, &e)) fail_msg("%s\n%s", e.msg, json.p);
+    assert_true(qs_action_eq(qs_plan_action(p, 0), a));
+    qs_plan_free(p);
+    qs_buf_free(&line);
+    qs_buf_free(&json);
+}
+
 static void test_parse_of_print_is_the_plan(void **state) {
     (void)state;
     for (uint64_t seed = 1; seed <= 400; seed++) {
@@ -272,6 +287,7 @@ static void test_parse_of_print_is_the_plan(void **state) {
         for (size_t i = 0; i < qs_plan_count(p); i++) { /* any action can be shown */
             char line[120];
             assert_true(qs_action_describe(qs_plan_action(p, i), line, sizeof line) < sizeof line);
+            one_line_gives_it_again(qs_plan_action(p, i));
         }
         qs_buf_free(&once);
         qs_buf_free(&twice);
@@ -302,12 +318,16 @@ static void test_undo_restores_every_step(void **state) {
         for (int i = 0; i < STEPS; i++) {
             size_t n = qs_plan_count(p);
             qs_action a[3] = {random_action(&arena), random_action(&arena), random_action(&arena)};
-            uint32_t what = rnd(4), from = n ? rnd((uint32_t)n) : 0, to = n ? rnd((uint32_t)n) : 0;
+            uint32_t what = rnd(5), from = n ? rnd((uint32_t)n) : 0, to = n ? rnd((uint32_t)n) : 0;
             if (what == 1 && n)
                 assert_true(qs_plan_remove(p, from, &e));
             else if (what == 2 && n > 1 && from != to)
                 assert_true(qs_plan_move(p, from, to, &e));
-            else
+            else if (what == 3 && n) {
+                assert_true(qs_plan_replace(p, from, &a[0], &e));
+                assert_true(qs_action_eq(qs_plan_action(p, from), &a[0]));
+                assert_int_equal(qs_plan_count(p), n);
+            } else
                 assert_true(qs_plan_push_all(p, a, 1 + rnd(3), &e));
             before[++steps] = snapshot(p);
         }
