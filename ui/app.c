@@ -17,7 +17,7 @@ qs_app *qs_app_new(qs_session *s, const qs_app_options *opt) {
     a->w = 80;
     a->h = 24;
     a->saved_revision = qs_session_revision(s);
-    qs_keymap_init(&a->keymap);
+    qs_app_take_settings(a);
     qs_tree_init(&a->tree, s);
     a->stack[a->depth++] = &qs_view_tree;
     a->map.candidate = calloc(QS_CANDIDATES_MAX, sizeof *a->map.candidate);
@@ -186,7 +186,7 @@ static void unknown_key(qs_app *a, uint32_t key) {
 static void on_key(qs_app *a, const qs_event *ev) {
     const qs_view *v = qs_app_top(a);
     if (v->event && v->event(a, ev)) return;
-    qs_command c = qs_keymap_find(&a->keymap, v->context, ev->key);
+    qs_command c = qs_keymap_find(&a->config.keymap, v->context, ev->key);
     if (c != QS_CMD_NONE)
         qs_app_command(a, c);
     else if (v->context != QS_CTX_DIALOG)

@@ -170,7 +170,7 @@ typedef struct qs_confirm_state {
 struct qs_app {
     qs_session *s;
     qs_app_options opt;
-    qs_keymap keymap;
+    qs_config config;
     const qs_view *stack[QS_VIEWS_MAX];
     size_t depth;
     int w, h;
@@ -252,6 +252,10 @@ const char *qs_plural(uint64_t n, const char *one, const char *many);
 
 /* Text as part of a regular expression that matches just it. */
 void qs_buf_add_quoted(qs_buf *out, qs_str s);
+
+/* ---- settings.c ---- */
+void qs_app_take_settings(qs_app *a);      /* of a->opt.config */
+void qs_set_theme(qs_app *a, qs_str name); /* n == 0: the next one */
 
 /* ---- actions.c: what changes the plan ---- */
 /* Do, tell what it did, take over. False when refused; the reason is the message. */

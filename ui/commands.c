@@ -71,8 +71,38 @@ qs_command qs_keymap_find(const qs_keymap *m, qs_context where, uint32_t key) {
     return QS_CMD_NONE;
 }
 
-void qs_command_key(qs_command c, char *out, size_t cap) {
-    qs_str rest = qs_str_of(qs_command_get(c)->keys);
-    qs_str key = next_key(&rest);
-    snprintf(out, cap, "%.*s", QS_FMT(key));
+/* Bindings that mean something nowhere any more go; the others keep their order. */
+static void drop_empty(qs_keymap *m) {
+    size_t n = 0;
+    for (size_t i = 0; i < m->n; i++)
+        if (m->v[i].where) m->v[n++] = m->v[i];
+    m->n = n;
+}
+
+bool qs_keymap_bind(qs_keymap *m, unsigned where, uint32_t key, qs_command c) {
+    for (size_t i = 0; i < m->n; i++)
+        if (m->v[i].key == key) m->v[i].where &= ~where;
+    drop_empty(m);
+    if (c == QS_CMD_NONE || !where) return true;
+    if (m->n == QS_BINDINGS_MAX) return false;
+    m->v[m->n++] = (struct qs_binding){key, where, c};
+    return true;
+}
+
+void qs_keymap_key(const qs_keymap *m, qs_command c, char *out, size_t cap) {
+    if (cap) *out = 0;
+    for (size_t i = 0; i < m->n; i++)
+        if (m->v[i].command == c) return (void)qs_key_print(m->v[i].key, out, cap);
+}
+
+void qs_keymap_keys(const qs_keymap *m, qs_command c, char *out, size_t cap) {
+    size_t n = 0;
+    if (cap) *out = 0;
+    for (size_t i = 0; i < m->n; i++) {
+        char key[16];
+        if (m->v[i].command != c) continue;
+        size_t len = qs_key_print(m->v[i].key, key, sizeof key);
+        if (n + len + 2 > cap) return;
+        n += (size_t)snprintf(out + n, cap - n, "%s%s", n ? " " : "", key);
+    }
 }

@@ -5,19 +5,15 @@
 #include "ui/event.h"
 
 /* Where a key means something. */
+enum {
+#define QS_CONTEXT(NAME, ...) QS_CTX_##NAME##_INDEX_,
+#include "ui/commands.def"
+    QS_CTX_COUNT
+};
 typedef enum qs_context {
-    QS_CTX_TREE = 1,
-    QS_CTX_PLAN = 2,
-    QS_CTX_TEXT = 4, /* help, messages */
-    QS_CTX_DIALOG = 8,
-    QS_CTX_LESSON = 16,
-    QS_CTX_SEE = 32,
-    QS_CTX_CONTENTS = 64, /* all of a file */
-    QS_CTX_VALUES = 128,
-    QS_CTX_ERRORS = 256, /* weights by what rounding costs */
-    QS_CTX_TRACE = 512,  /* the strict load step by step */
-    QS_CTX_BIND = 1024,  /* two panes of names */
-    QS_CTX_LAST_ = QS_CTX_BIND,
+#define QS_CONTEXT(NAME, ...) QS_CTX_##NAME = 1 << QS_CTX_##NAME##_INDEX_,
+#include "ui/commands.def"
+    QS_CTX_LAST_ = 1 << (QS_CTX_COUNT - 1)
 } qs_context;
 
 typedef enum qs_command {
@@ -43,6 +39,7 @@ typedef enum qs_argument {
     QS_ARG_KEY,   /* a key or module of the tree */
     QS_ARG_ORDER, /* qs_sort_word */
     QS_ARG_ROOT,  /* a state dict of A */
+    QS_ARG_THEME,
 } qs_argument;
 qs_argument qs_command_argument(qs_command c,
                                 const char **word); /* word: "FILE", for the help; may be NULL */
@@ -52,7 +49,7 @@ qs_command qs_command_find(qs_str name, qs_context where);
 /* The commands that begin so in that context: the first from *c on, NONE at the end. Start with *c = NONE. */
 qs_command qs_command_next(qs_command c, qs_str start, qs_context where);
 
-enum { QS_BINDINGS_MAX = 256 };
+enum { QS_BINDINGS_MAX = 512 };
 typedef struct qs_keymap {
     struct qs_binding {
         uint32_t key;
@@ -65,7 +62,12 @@ typedef struct qs_keymap {
 /* The bindings of commands.def. */
 void qs_keymap_init(qs_keymap *m);
 qs_command qs_keymap_find(const qs_keymap *m, qs_context where, uint32_t key);
-/* First key of a command, for hints: "m", "^R". */
-void qs_command_key(qs_command c, char *out, size_t cap);
+/* From now on the key means this in these contexts (a set), and nothing else; NONE takes its meaning. False
+ * when the table is full. */
+bool qs_keymap_bind(qs_keymap *m, unsigned where, uint32_t key, qs_command c);
+/* First key of a command, for hints: "m", "^R"; "" if it has none. */
+void qs_keymap_key(const qs_keymap *m, qs_command c, char *out, size_t cap);
+/* All of them, with blanks between. */
+void qs_keymap_keys(const qs_keymap *m, qs_command c, char *out, size_t cap);
 
 #endif

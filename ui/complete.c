@@ -33,6 +33,13 @@ static bool add_orders(qs_completion *c, qs_str start) {
     return true;
 }
 
+static bool add_themes(qs_completion *c, qs_str start) {
+    for (qs_theme_id id = 0; id < QS_THEME_COUNT; id++)
+        if (qs_str_starts(qs_str_of(qs_theme_name(id)), start) && !add(c, qs_str_of(qs_theme_name(id))))
+            return false;
+    return true;
+}
+
 static bool add_roots(const qs_app *a, qs_completion *c, qs_str start) {
     const qs_checkpoint *x = qs_session_a(a->s);
     for (uint32_t i = 0; i < qs_checkpoint_root_count(x); i++) {
@@ -76,6 +83,7 @@ static bool gather(const qs_app *a, qs_completion *c, qs_str text) {
     case QS_ARG_PATH: return qs_path_names(start, &c->arena, &c->names);
     case QS_ARG_KEY: return add_keys(a, c, start);
     case QS_ARG_ORDER: return add_orders(c, start);
+    case QS_ARG_THEME: return add_themes(c, start);
     case QS_ARG_ROOT: return add_roots(a, c, start);
     case QS_ARG_TEXT:
     case QS_ARG_NONE: break;

@@ -10,7 +10,8 @@ typedef enum qs_color_mode { QS_COLOR_AUTO, QS_COLOR_ALWAYS, QS_COLOR_NEVER } qs
 
 typedef struct qs_term qs_term;
 typedef struct qs_term_options {
-    qs_color_mode color; /* AUTO: as the terminal can, unless NO_COLOR is set */
+    const qs_theme *theme; /* copied; NULL: the default theme */
+    qs_color_mode color;   /* AUTO: as the terminal can, unless NO_COLOR is set */
     bool mouse;
     const char *term; /* terminal type; NULL: $TERM */
     FILE *in, *out;   /* NULL: stdin, stdout. A test gives files */
@@ -21,6 +22,8 @@ bool qs_term_open(const qs_term_options *opt, qs_term **out, qs_err *e);
 /* Gives the screen back as it was; NULL is fine. */
 void qs_term_close(qs_term *t);
 void qs_term_size(const qs_term *t, int *w, int *h);
+/* Draw with this theme from the next frame on; copied. */
+void qs_term_theme(qs_term *t, const qs_theme *theme);
 qs_palette qs_term_palette(const qs_term *t);
 /* Only cells that changed reach the wire. */
 void qs_term_show(qs_term *t, const qs_grid *g);

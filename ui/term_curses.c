@@ -23,8 +23,9 @@ enum { KEY_PASTE_BEGIN_ = 0x1000, KEY_PASTE_END_, PASTE_MAX = 65536, DOUBLE_CLIC
 struct qs_term {
     SCREEN *screen;
     FILE *in, *out;
-    bool mouse, pasting_on;
+    bool mouse, pasting_on, defaults; /* defaults: the terminal has colours of its own to go back to */
     qs_palette palette;
+    qs_theme theme;
     qs_cell *shown; /* what was last given to curses, to touch only rows that changed */
     int w, h;
     sigset_t old_mask;
@@ -133,13 +134,25 @@ static void init_colors(qs_term *t, qs_color_mode mode) {
     t->palette = QS_PALETTE_MONO;
     if (off || !has_colors() || start_color() == ERR) return;
     t->palette = qs_palette_for(COLORS);
-    bool defaults = use_default_colors() == OK;
+    t->defaults = use_default_colors() == OK;
+}
+
+static void init_pairs(const qs_term *t) {
+    if (t->palette == QS_PALETTE_MONO) return;
     for (int i = 0; i < QS_PAINT_COUNT * 2 && i + 1 < COLOR_PAIRS; i++) {
-        qs_style s = qs_theme_style(t->palette, (qs_paint)(i / 2), i % 2);
-        if (!defaults && s.fg < 0) s.fg = COLOR_WHITE;
-        if (!defaults && s.bg < 0) s.bg = COLOR_BLACK;
+        qs_style s = t->theme.style[t->palette][i / 2][i % 2];
+        if (!t->defaults && s.fg < 0) s.fg = COLOR_WHITE;
+        if (!t->defaults && s.bg < 0) s.bg = COLOR_BLACK;
         init_pair((short)(i + 1), s.fg, s.bg);
     }
+}
+
+static void take_theme(qs_term *t, const qs_theme *theme) {
+    if (theme)
+        t->theme = *theme;
+    else
+        qs_theme_init(&t->theme, QS_THEME_DEFAULT);
+    init_pairs(t);
 }
 
 static bool knows_paste(const char *term) {
@@ -168,6 +181,7 @@ static void setup(qs_term *t, const qs_term_options *opt, const char *term) {
     curs_set(0);
     set_escdelay(ESC_MS);
     init_colors(t, opt->color);
+    take_theme(t, opt->theme);
     t->mouse = opt->mouse;
     if (t->mouse) {
         mousemask(BUTTON1_PRESSED | BUTTON4_PRESSED | BUTTON5_PRESSED, NULL);
@@ -228,6 +242,11 @@ void qs_term_size(const qs_term *t, int *w, int *h) {
     *h = t->h;
 }
 
+void qs_term_theme(qs_term *t, const qs_theme *theme) {
+    take_theme(t, theme);
+    qs_term_redraw(t);
+}
+
 qs_palette qs_term_palette(const qs_term *t) {
     return t->palette;
 }
@@ -248,7 +267,7 @@ static void cell_to_curses(const qs_term *t, const qs_cell *c, cchar_t *out) {
     qs_paint paint = qs_pen_paint(c->pen);
     int pair = t->palette == QS_PALETTE_MONO ? 0 : (int)paint * 2 + selected + 1;
     if (pair >= COLOR_PAIRS) pair = 0;
-    setcchar(out, text, attrs_of(qs_theme_style(t->palette, paint, selected)), (short)pair, NULL);
+    setcchar(out, text, attrs_of(t->theme.style[t->palette][paint][selected]), (short)pair, NULL);
 }
 
 static bool make_room(qs_term *t, const qs_grid *g) {

@@ -253,6 +253,7 @@ static bool tree_command(qs_app *a, qs_command c) {
     case QS_CMD_LESSONS: qs_lessons_view_open(a); break;
     case QS_CMD_SAVE_PLAN: qs_save_plan_open(a); break;
     case QS_CMD_LOAD_PLAN: qs_load_plan_open(a); break;
+    case QS_CMD_THEME: qs_set_theme(a, QS_STR("")); break;
     case QS_CMD_ROOTS: qs_roots_open(a); break;
     case QS_CMD_OPEN_A: qs_open_document_ask(a, QS_DOCUMENT_A); break;
     case QS_CMD_OPEN_B: qs_open_document_ask(a, QS_DOCUMENT_B); break;

@@ -37,6 +37,7 @@ static bool on_progress(void *ctx, const qs_app *app, bool quiet) {
 static void react(loop *l, unsigned reaction) {
     if (!l->term) return;
     if (reaction & QS_APP_SUSPEND) qs_term_suspend(l->term);
+    if (reaction & QS_APP_THEME) qs_term_theme(l->term, qs_app_theme(l->app));
     if (reaction & QS_APP_REDRAW) qs_term_redraw(l->term);
 }
 
@@ -101,7 +102,8 @@ static bool run(loop *l, const qs_ui_options *opt, qs_err *e) {
 bool qs_ui_run(qs_session *s, const qs_ui_options *opt, qs_err *e) {
     loop l = {.w = opt->width, .h = opt->height};
     bool utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0, ok = false;
-    qs_app_options app = {.ascii = opt->ascii || !utf8,
+    qs_app_options app = {.config = opt->config,
+                          .ascii = opt->ascii || !utf8,
                           .read_only = opt->read_only,
                           .offer_lost = !opt->keys && !opt->dump && !opt->read_only,
                           .out_path = opt->out_path,
@@ -119,6 +121,7 @@ bool qs_ui_run(qs_session *s, const qs_ui_options *opt, qs_err *e) {
         qs_nomem(e);
         goto done;
     }
+    term.theme = qs_app_theme(l.app);
     if (!opt->dump) {
         if (!qs_term_open(&term, &l.term, e)) goto done;
         qs_term_size(l.term, &l.w, &l.h);

@@ -3,11 +3,13 @@
 #define QS_UI_UI_H
 
 #include "session.h"
+#include "ui/config.h"
 #include "ui/term.h"
 
 typedef struct qs_ui_options {
-    bool ascii;          /* no characters beyond ASCII; implied by a locale that is not UTF-8 */
-    qs_color_mode color; /* AUTO respects NO_COLOR */
+    const qs_config *config; /* keys and themes; borrowed; NULL: those built in */
+    bool ascii;              /* no characters beyond ASCII; implied by a locale that is not UTF-8 */
+    qs_color_mode color;     /* AUTO respects NO_COLOR */
     bool mouse;
     bool read_only;       /* look and try, but write nothing */
     const char *lessons;  /* a folder with more lessons; NULL: the built-in ones alone */

@@ -35,7 +35,7 @@ static void add_view(qs_rich *r, const qs_view *v) {
 }
 
 /* The commands of a place, or those of no use there. */
-static void add_commands(qs_rich *r, qs_context where, bool here) {
+static void add_commands(const qs_app *a, qs_rich *r, qs_context where, bool here) {
     const char *group = "";
     for (qs_command c = QS_CMD_NONE + 1; c < QS_CMD_COUNT; c++) {
         const qs_command_info *i = qs_command_get(c);
@@ -45,11 +45,12 @@ static void add_commands(qs_rich *r, qs_context where, bool here) {
             qs_rich_line(r);
             qs_rich_addf(r, QS_PEN(TITLE), "%s", group = i->group);
         }
-        char name[80];
+        char name[80], keys[64];
         const char *argument;
         qs_command_argument(c, &argument);
         snprintf(name, sizeof name, "%s%s%s", i->name, *argument ? " " : "", argument);
-        add_keys(r, i->keys, i->help, i->where & QS_CTX_TREE ? name : NULL);
+        qs_keymap_keys(&a->config.keymap, c, keys, sizeof keys);
+        add_keys(r, keys, i->help, i->where & QS_CTX_TREE ? name : NULL);
     }
 }
 
@@ -79,6 +80,21 @@ static void add_statuses(qs_rich *r) {
     }
 }
 
+static void add_settings(qs_rich *r) {
+    static const char *const text[] = {"$XDG_CONFIG_HOME/qatscope/keymap and theme hold your keys and colours:",
+                                       "qatscope --print-config keymap (or theme) prints a file to begin with.",
+                                       "Themes:"};
+    qs_rich_line(r);
+    qs_rich_line(r);
+    qs_rich_addf(r, QS_PEN(TITLE), "Settings");
+    for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
+        qs_rich_line(r);
+        qs_rich_addf(r, QS_PEN(NORMAL), "  %s", text[i]);
+    }
+    for (qs_theme_id id = 0; id < QS_THEME_COUNT; id++)
+        qs_rich_addf(r, QS_PEN(NORMAL), "%s %s", id ? "," : "", qs_theme_name(id));
+}
+
 void qs_help_open(qs_app *a) {
     const qs_view *v = qs_app_top(a);
     qs_rich *r = &a->help.text;
@@ -86,12 +102,13 @@ void qs_help_open(qs_app *a) {
     if (v == &qs_view_help) return qs_app_close(a);
     qs_rich_clear(r);
     add_view(r, v);
-    add_commands(r, v->context, true);
+    add_commands(a, r, v->context, true);
     qs_rich_line(r);
     qs_rich_line(r);
     qs_rich_addf(r, QS_PEN(HEAD), " Elsewhere ");
-    add_commands(r, v->context, false);
+    add_commands(a, r, v->context, false);
     add_statuses(r);
+    add_settings(r);
     snprintf(title, sizeof title, "keys of: %s", v->name);
     qs_page_open(a, &a->help, &qs_view_help, title, 2 - KEYS_W); /* under the text, not the keys */
 }

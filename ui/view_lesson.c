@@ -53,11 +53,12 @@ static void add_part(qs_app *a, qs_lesson_part part, qs_pen pen, int width) {
     qs_buf_free(&text);
 }
 
-static void add_presses(struct qs_lesson_state *l, const qs_lesson_page *p) {
+static void add_presses(const qs_app *a, const qs_lesson_page *p) {
+    struct qs_lesson_state *l = a->lesson;
     if (p->press_count) qs_rich_line(&l->text);
     for (size_t i = 0; i < p->press_count; i++) {
         char key[24] = "";
-        qs_command_key(qs_command_find(p->press[i].command, QS_CTX_TREE), key, sizeof key);
+        qs_keymap_key(&a->config.keymap, qs_command_find(p->press[i].command, QS_CTX_TREE), key, sizeof key);
         qs_rich_line(&l->text);
         qs_rich_addf(&l->text, QS_PEN(DIM), i ? "       " : "press  ");
         qs_rich_addf(&l->text, QS_PEN(KEY), "%s", key);
@@ -83,7 +84,7 @@ static void build_page(qs_app *a) {
     qs_rich_clear(&l->text);
     if (!qs_lesson_page_at(current(l), l->page, &p)) return;
     add_part(a, QS_LESSON_BODY, QS_PEN(NORMAL), width);
-    add_presses(l, &p);
+    add_presses(a, &p);
     if (!p.asks) return;
     qs_rich_line(&l->text);
     add_part(a, QS_LESSON_QUESTION, QS_PEN(TITLE), width);
@@ -339,11 +340,11 @@ static bool is_page(qs_command c) {
 /* What the page says to press works from the page. */
 static bool press(qs_app *a, uint32_t key) {
     struct qs_lesson_state *l = a->lesson;
-    qs_command c = qs_keymap_find(&a->keymap, QS_CTX_TREE, key);
+    qs_command c = qs_keymap_find(&a->config.keymap, QS_CTX_TREE, key);
     qs_lesson_page p;
     bool told = false;
     if (!l->paging || c == QS_CMD_NONE || !qs_lesson_page_at(current(l), l->page, &p)) return false;
-    if (qs_keymap_find(&a->keymap, QS_CTX_LESSON, key) != QS_CMD_NONE) return false;
+    if (qs_keymap_find(&a->config.keymap, QS_CTX_LESSON, key) != QS_CMD_NONE) return false;
     for (size_t i = 0; i < p.press_count; i++)
         told = told || qs_command_find(p.press[i].command, QS_CTX_TREE) == c;
     if (!told || !choose_row(a)) return told;

@@ -319,7 +319,8 @@ static void draw_hints(const qs_app *a, qs_grid *g) {
         if (p.w < 100 && !(narrow >> i & 1)) continue;
         if (p.w < 110 && hints[i].command == QS_CMD_MARK) continue;
         if (hints[i].command == QS_CMD_COPY && !qs_session_b(a->s)) continue;
-        qs_command_key(hints[i].command, key, sizeof key);
+        qs_keymap_key(&a->config.keymap, hints[i].command, key, sizeof key);
+        if (!*key) continue;
         if (x + (int)strlen(key) + 1 + qs_text_width(g, qs_str_of(hints[i].text)) >= p.w) break;
         x = qs_drawz(p, x, 0, QS_PEN(KEY), key);
         x = qs_drawz(p, x + 1, 0, QS_PEN(NORMAL), hints[i].text) + 2;

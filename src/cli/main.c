@@ -29,7 +29,8 @@ static void print_help(void) {
         snprintf(left, sizeof left, "%s %s", commands[i].name, commands[i].args);
         printf("  %-28s %s\n", left, commands[i].help);
     }
-    printf("\nA and B are checkpoints (.pt, .pth, .bin); M is a manifest: what the model expects. `qatscope "
+    printf("\n`qatscope --print-config keymap` and `theme` print settings for ~/.config/qatscope.\nA and B "
+           "are checkpoints (.pt, .pth, .bin); M is a manifest: what the model expects. `qatscope "
            "COMMAND --help`"
            " tells more.\nexit status: 0 fine, 1 differs or would not load, 2 usage, 3 bad input, 4 I/O\n");
 }

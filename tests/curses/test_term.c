@@ -84,8 +84,8 @@ static void test_mouse(void **state) {
     (void)state;
     FILE *in, *out;
     /* A key after each: ncurses takes a burst of mouse reports for one. */
-    qs_term *t =
-        OPEN("\x1b[<0;11;6M.\x1b[<0;11;6m\x1b[<0;11;6M.\x1b[<0;11;6m\x1b[<64;3;3M.\x1b[<65;3;3M.", "xterm-256color", QS_COLOR_AUTO);
+    qs_term *t = OPEN("\x1b[<0;11;6M.\x1b[<0;11;6m\x1b[<0;11;6M.\x1b[<0;11;6m\x1b[<64;3;3M.\x1b[<65;3;3M.",
+                      "xterm-256color", QS_COLOR_AUTO);
     static const qs_mouse want[] = {QS_MOUSE_CLICK, QS_MOUSE_DOUBLE, QS_MOUSE_WHEEL_UP, QS_MOUSE_WHEEL_DOWN};
     for (size_t i = 0; i < 4; i++) {
         qs_event ev = next(t);
@@ -98,10 +98,10 @@ static void test_mouse(void **state) {
 }
 
 static wchar_t char_at(int y, int x, attr_t *attrs, short *pair) {
-    cchar_t cell;
+    cchar_t cell[2]; /* and one that ends them */
     wchar_t text[CCHARW_MAX + 1];
-    assert_int_not_equal(mvin_wchnstr(y, x, &cell, 1), ERR);
-    assert_int_equal(getcchar(&cell, text, attrs, pair, NULL), OK);
+    assert_int_not_equal(mvin_wchnstr(y, x, cell, 1), ERR);
+    assert_int_equal(getcchar(cell, text, attrs, pair, NULL), OK);
     return text[0];
 }
 
@@ -128,11 +128,13 @@ static void test_cells_reach_the_screen(void **state) {
     assert_int_equal(char_at(0, 0, &attrs, &pair), 0x2717);
     assert_true(attrs & A_BOLD);
     pair_content(pair, &fg, &bg);
-    assert_int_equal(fg, qs_theme_style(QS_PALETTE_256, QS_PAINT_MISSING, false).fg);
+    qs_theme theme;
+    qs_theme_init(&theme, QS_THEME_DEFAULT);
+    assert_int_equal(fg, theme.style[QS_PALETTE_256][QS_PAINT_MISSING][0].fg);
     assert_int_equal(bg, -1);
     assert_int_equal(char_at(1, 0, &attrs, &pair), 0x91cf);
     pair_content(pair, &fg, &bg);
-    assert_int_equal(bg, qs_theme_style(QS_PALETTE_256, QS_PAINT_NORMAL, true).bg);
+    assert_int_equal(bg, theme.style[QS_PALETTE_256][QS_PAINT_NORMAL][1].bg);
     assert_int_equal(char_at(1, 4, &attrs, &pair), 'e');
     assert_int_equal(char_at(h - 1, w - 1, &attrs, &pair), 'Z');
     qs_grid_free(&g);
@@ -162,6 +164,71 @@ static void test_only_changes_are_sent(void **state) {
     assert_in_range(wire(out) - first, 1, 60);
     qs_grid_free(&g);
     close_term(t, in, out);
+}
+
+/* Every role of every theme comes out as the theme says, before and after another theme is chosen. */
+static void draw_roles(qs_grid *g, qs_term *t) {
+    int w, h;
+    qs_term_size(t, &w, &h);
+    assert_true(qs_grid_resize(g, w, h));
+    for (int i = 0; i < QS_PAINT_COUNT * 2; i++)
+        qs_drawz(qs_pane_of(g), i % 40, i / 40, (qs_pen)(i / 2) | (i % 2 ? QS_PEN_SELECTED : 0), "x");
+    qs_term_show(t, g);
+}
+
+static void expect_roles(qs_palette p, const qs_theme *theme) {
+    for (int i = 0; i < QS_PAINT_COUNT * 2; i++) {
+        qs_style want = theme->style[p][i / 2][i % 2];
+        attr_t attrs;
+        short pair, fg = -1, bg = -1;
+        assert_int_equal(char_at(i / 40, i % 40, &attrs, &pair), 'x');
+        if (p != QS_PALETTE_MONO) pair_content(pair, &fg, &bg);
+        assert_int_equal(fg, want.fg);
+        assert_int_equal(bg, want.bg);
+        assert_int_equal(!!(attrs & A_BOLD), !!(want.attrs & QS_ATTR_BOLD));
+        assert_int_equal(!!(attrs & A_UNDERLINE), !!(want.attrs & QS_ATTR_UNDERLINE));
+        assert_int_equal(!!(attrs & A_REVERSE), !!(want.attrs & QS_ATTR_REVERSE));
+    }
+}
+
+/* Not every terminfo has every terminal. */
+static bool known(const char *type) {
+    qs_err e = QS_ERR_INIT;
+    qs_term *t = NULL;
+    FILE *in = tmpfile(), *out = tmpfile();
+    qs_term_options opt = {.term = type, .in = in, .out = out};
+    bool ok = qs_term_open(&opt, &t, &e);
+    close_term(t, in, out);
+    return ok;
+}
+
+static void test_every_role_of_every_theme(void **state) {
+    (void)state;
+    static const struct {
+        const char *type;
+        qs_palette palette;
+    } terms[] = {{"xterm-256color", QS_PALETTE_256},
+                 {"xterm-16color", QS_PALETTE_16},
+                 {"xterm", QS_PALETTE_8},
+                 {"linux", QS_PALETTE_8},
+                 {"vt100", QS_PALETTE_MONO},
+                 {"xterm-mono", QS_PALETTE_MONO}};
+    for (size_t i = 0; i < sizeof terms / sizeof *terms; i++) {
+        FILE *in, *out;
+        if (!known(terms[i].type)) continue;
+        qs_term *t = OPEN("", terms[i].type, QS_COLOR_AUTO);
+        qs_grid g = {0};
+        assert_int_equal(qs_term_palette(t), terms[i].palette);
+        for (qs_theme_id id = 0; id < QS_THEME_COUNT; id++) {
+            qs_theme theme;
+            qs_theme_init(&theme, id);
+            qs_term_theme(t, &theme);
+            draw_roles(&g, t);
+            expect_roles(terms[i].palette, &theme);
+        }
+        qs_grid_free(&g);
+        close_term(t, in, out);
+    }
 }
 
 static void check_palette(const char *type, qs_color_mode mode, qs_palette want) {
@@ -215,6 +282,7 @@ int main(void) {
         cmocka_unit_test(test_cells_reach_the_screen),
         cmocka_unit_test(test_only_changes_are_sent),
         cmocka_unit_test(test_palettes),
+        cmocka_unit_test(test_every_role_of_every_theme),
         cmocka_unit_test(test_unknown_terminal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

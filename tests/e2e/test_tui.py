@@ -120,6 +120,30 @@ def terminal_types():
             t.until("ready>", gone=["? help"])  # some have no second screen to come back from
 
 
+def settings():
+    with tui.Tui() as t:
+        os.makedirs(os.path.join(t.dir, "config", "qatscope"))
+        with open(os.path.join(t.dir, "config", "qatscope", "keymap"), "w") as f:
+            f.write("bind tree z last\nunbind tree q\nbind tree Y nonsense\n")
+        t.open(*PAIR)
+        t.until('settings: keymap:3: no command is called "nonsense"')
+        t.keys("q")
+        t.until("q does nothing here")
+        t.keys(":")
+        t.type("theme light\n")
+        t.until("theme light: darker")
+        t.type(":quit\n")
+        t.until("ready>", gone=["Module / key"])
+        for what in ["keymap", "theme"]:  # what is printed is what is in force, and reads back
+            command = [tui.QATSCOPE, "--print-config", what]
+            first = subprocess.run(command, env=t.env, stdout=subprocess.PIPE, check=True).stdout
+            with open(os.path.join(t.dir, what), "wb") as f:
+                f.write(first)
+            again = subprocess.run(command + ["--config", t.dir], env=t.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True)
+            assert again.stdout == first and not again.stderr, again
+        assert b"unbind tree q" in open(os.path.join(t.dir, "keymap"), "rb").read()
+
+
 def hostile_names():
     with tui.Tui() as t:
         t.open(tui.fixture("odd_a.pt"), tui.fixture("odd_b.pt"))
@@ -141,7 +165,7 @@ def no_terminal():
 
 def main():
     tui.need()
-    tests = [start_and_quit, resize, stop_and_continue, lost_terminal, nothing_lost_without_changes, mouse, character_sets,
+    tests = [start_and_quit, resize, stop_and_continue, lost_terminal, nothing_lost_without_changes, mouse, settings, character_sets,
              terminal_types, hostile_names, no_terminal]
     for test in tests:
         print(test.__name__, flush=True)

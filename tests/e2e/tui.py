@@ -28,6 +28,7 @@ class Tui:
         self.dir = tempfile.mkdtemp(prefix="qatscope-tui-")
         self.socket = os.path.join(self.dir, "tmux")
         self.env = dict(os.environ, LC_ALL="C.UTF-8", PS1="ready> ", HOME=self.dir, XDG_STATE_HOME=os.path.join(self.dir, "state"),
+                        XDG_CONFIG_HOME=os.path.join(self.dir, "config"),
                         SHELL="/bin/sh")
         self.env.pop("TMUX", None)
         self.env.update(env or {})

@@ -115,10 +115,12 @@ static void answer(const walker *k, const qs_lesson *l, size_t page) {
 
 /* The key does what it is for, and one or two more lead back to the page. */
 static void press_all(const walker *k, const qs_lesson_page *p, const qs_lesson *l, const char *where) {
+    qs_keymap map;
+    qs_keymap_init(&map);
     for (size_t i = 0; i < p->press_count; i++) {
         char key[24];
         qs_command c = qs_command_find(p->press[i].command, QS_CTX_TREE);
-        qs_command_key(c, key, sizeof key);
+        qs_keymap_key(&map, c, key, sizeof key);
         press(k->app, key);
         char *s = screen(k->app, k->w, k->h, k->ascii);
         bool left = !strstr(s, where);

@@ -286,28 +286,6 @@ static void test_ascii_stand_ins(void **unused) {
     qs_grid_free(&g);
 }
 
-/* No palette makes a status look like another by colour and attributes alone, where it has colours; and
- * orange against blue is never red against green. */
-static void test_palettes(void **unused) {
-    (void)unused;
-    static const qs_paint told[] = {QS_PAINT_MISSING, QS_PAINT_UNEXPECTED, QS_PAINT_SHAPE, QS_PAINT_FATAL,
-                                    QS_PAINT_NORMAL};
-    for (int p = 0; p < QS_PALETTE_COUNT; p++) {
-        for (size_t i = 0; i < 5; i++) {
-            for (size_t j = i + 1; j < 5; j++) {
-                qs_style a = qs_theme_style((qs_palette)p, told[i], false),
-                         b = qs_theme_style((qs_palette)p, told[j], false);
-                assert_true(a.fg != b.fg || a.bg != b.bg || a.attrs != b.attrs);
-            }
-        }
-        for (int i = 0; i < QS_PAINT_COUNT; i++) {
-            qs_style s = qs_theme_style((qs_palette)p, (qs_paint)i, false);
-            assert_true(s.fg != 2 && s.fg != 10); /* no plain green anywhere */
-            if (p == QS_PALETTE_MONO) assert_true(s.fg == -1 && s.bg == -1);
-        }
-    }
-}
-
 int main(void) {
     const char *given = getenv("QATSCOPE_SEED");
     seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
@@ -325,7 +303,6 @@ int main(void) {
         cmocka_unit_test(test_every_command_is_handled),
         cmocka_unit_test(test_signs_are_unique),
         cmocka_unit_test(test_ascii_stand_ins),
-        cmocka_unit_test(test_palettes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
