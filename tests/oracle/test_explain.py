@@ -278,6 +278,95 @@ def worker(path):
     seen = (m.weight * (m.bn.weight / torch.sqrt(var + 1e-3)).reshape(-1, 1, 1, 1)).abs().max().item()
     claim("ConvBn: the observer sees w * gamma / sqrt(running_var + eps)", abs(m.weight_fake_quant.scale.item() - seen / 127.5) < 1e-7)
 
+    # ---- what the lessons say beside that (src/teach/lessons) ----
+    bn = nn.BatchNorm2d(2)
+    claim("02: weight and bias are parameters, the other three buffers", [n for n, _ in bn.named_parameters()] == ["weight", "bias"]
+          and [n for n, _ in bn.named_buffers()] == ["running_mean", "running_var", "num_batches_tracked"])
+    claim("02: _metadata is lost in a plain dict", not hasattr(dict(bn.state_dict()), "_metadata") and bn.state_dict()._metadata[""]["version"] == 2)
+    claim("03: seven keys", len(plain().state_dict()) == 7)
+    m = q.FakeQuantize(observer=MA, quant_min=-128, quant_max=127, dtype=torch.qint8)
+    m(torch.tensor([0.0, 5.1]))
+    claim("04: a range of 0 .. 5.1 has scale 0.02, and zero point -128", abs(m.scale.item() - 0.02) < 1e-8 and m.zero_point.item() == -128)
+    m = q.FakeQuantize(observer=MA, quant_min=0, quant_max=255)
+    m(torch.tensor([1.0, 5.1]))
+    claim("04: the range is widened to contain 0", abs(m.scale.item() - 0.02) < 1e-8 and m.zero_point.item() == 0)
+    m = q.FakeQuantize(observer=MA, quant_min=-128, quant_max=127, dtype=torch.qint8, qscheme=torch.per_tensor_symmetric)
+    m(torch.tensor([-0.255, 0.1]))
+    claim("04: 0.255 gives 0.002", abs(m.scale.item() - 0.002) < 1e-8)
+    m = plain()
+    m(torch.tensor([0.0, 2.0]))
+    m(torch.tensor([0.0, 4.0]))
+    claim("05: 2.0, then a batch to 4.0, is 2.02", abs(m.activation_post_process.max_val.item() - 2.02) < 1e-6)
+    claim("05: 0.6 becomes 1", frozen(plain())(torch.tensor([0.6])).item() == 1)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.bn = nn.Conv2d(2, C, 1), nn.BatchNorm2d(C)
+
+        def forward(self, x):
+            return self.bn(self.conv(x))
+
+    net = Net().train()
+    net.qconfig = config
+    fused_net = (getattr(q, "fuse_modules_qat", None) or q.fuse_modules)(net, ["conv", "bn"])
+    net = q.prepare_qat(fused_net)
+    names = list(net.state_dict())
+    claim("06: the BatchNorm moves below the convolution", "conv.bn.running_var" in names and "bn.running_var" not in names)
+    claim("06: and leaves an Identity without keys", isinstance(net.bn, nn.Identity) and not net.bn.state_dict())
+    claim("06: eps is in no checkpoint; 1e-5 by default", not any(n.endswith("bn.eps") for n in names) and nn.BatchNorm2d(1).eps == 1e-5)
+    wrapped = q.QuantWrapper(nn.Conv2d(2, C, 1))
+    wrapped.qconfig = config
+    wrapped = q.prepare_qat(wrapped.train())
+    names = list(wrapped.state_dict())
+    claim("06: a wrapped layer's weight is at module.weight, its input's quantizer at quant.activation_post_process",
+          "module.weight" in names and "quant.activation_post_process.scale" in names and wrapped.module.weight.shape == (C, 2, 1, 1))
+    claim("07: strict=False forgives missing and unexpected", nn.Linear(2, 2).load_state_dict({"weight": torch.zeros(2, 2), "x": torch.zeros(1)}, strict=False) is not None)
+    claim("07: and no size mismatch", "size mismatch" in message(lambda: nn.Linear(2, 2).load_state_dict({"weight": torch.zeros(3, 2)}, strict=False)))
+    claim("07: another dtype is cast without a word", message(lambda: bn.load_state_dict(nn.BatchNorm2d(2).double().state_dict())) == ""
+          and bn.weight.dtype == torch.float32)
+    m = by_channel()
+    before = {k: list(v.shape) for k, v in m.state_dict().items()}
+    m(torch.randn(64, 3))
+    after_it = {k: list(v.shape) for k, v in m.state_dict().items()}
+    low = "activation_post_process.min_val" + ("" if version >= 110 else "s")
+    claim("09: per channel, before and after: scale [1] and [C], range [0] and [C]",
+          (before["scale"], before[low], after_it["scale"], after_it["zero_point"], after_it[low]) == ([1], [0], [64], [64], [64]))
+    claim("09: version 2 up to 1.9, then 3", m.activation_post_process.state_dict()._metadata[""]["version"] == (3 if version >= 110 else 2))
+    if version >= 110:
+        old = by_channel()
+        old(torch.randn(4, 3))
+        state = old.state_dict()
+        for k in ("min_val", "max_val"):
+            state["activation_post_process.%ss" % k] = state.pop("activation_post_process." + k)
+        state._metadata["activation_post_process"]["version"] = 2
+        m = by_channel()
+        claim("09: old names with an old version: success is reported", message(lambda: m.load_state_dict(state)) == "")
+        claim("09: and the shape is taken over", list(m.activation_post_process.min_val.shape) == [4])
+        claim("10: the default QAT config is fused", type(q.get_default_qat_qconfig("fbgemm").weight()).__name__ == "FusedMovingAvgObsFakeQuantize")
+        m = q.FusedMovingAvgObsFakeQuantize(observer=MA, quant_min=-128, quant_max=127, dtype=torch.qint8, qscheme=torch.per_tensor_symmetric)
+        m(torch.tensor([-1.28, 1.0]))
+        claim("10: -1.28 .. 1.0 has the fused symmetric scale 0.01", abs(m.scale.item() - 0.01) < 1e-8)
+    else:
+        claim("10: torch 1.7 has no fused module", not hasattr(q, "FusedMovingAvgObsFakeQuantize"))
+    if version >= 113:
+        # any output: the scale of a converted module is that of its output
+        w = q.QuantWrapper(nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU()))
+        w.qconfig = q.get_default_qconfig("fbgemm")
+        w = q.prepare(w)
+        w(torch.randn(4, 2, 8, 8))
+        want_scale = w.module[0].activation_post_process.calculate_qparams()[0].item()
+        c8 = q.convert(w)
+        claim("11: scale and zero_point of a converted module are those of its output", abs(c8.module[0].scale - want_scale) < 1e-7)
+        claim("11: int64 [] in a converted Conv2d, a qint8 weight", c8.module[0].state_dict()["zero_point"].shape == ()
+              and c8.module[0].state_dict()["weight"].dtype == torch.qint8)
+        claim("11: observers and fake quantizers are gone", not any("activation_post_process" in k for k in c8.state_dict()))
+    claim("12: DataParallel puts module. before every key", list(nn.DataParallel(nn.Linear(1, 1)).state_dict()) == ["module.weight", "module.bias"])
+    if version >= 210:
+        os.environ.setdefault("USER", "nobody")
+        claim("12: torch.compile puts _orig_mod. before every key",
+              list(torch.compile(nn.Linear(1, 1), backend="eager").state_dict()) == ["_orig_mod.weight", "_orig_mod.bias"])
+
     for p in problems: print(p)
     print("torch %s: %d facts and statements, %d not so" % (torch.__version__, count, len(problems)))
     sys.stdout.flush()

@@ -338,6 +338,34 @@ static void lessons_say_what_they_need(void **state) {
     qs_lessons_free(ls);
 }
 
+/* A slip of the teacher's is not mistaken for a file that lacks something, and `||` does not hide it. */
+static void slips_are_told(void **state) {
+    (void)state;
+    static const struct {
+        const char *let, *message;
+        qs_code code;
+    } cases[] = {
+        {"key:leaf=weight,stat=x || key:leaf=weight", "line 2, {{key:leaf=weight,stat=x || ", QS_E_USAGE},
+        {"cuont:", "'cuont' is nothing a lesson can ask", QS_E_USAGE},
+        {"equal(1 , 2", "a bracket is missing", QS_E_USAGE},
+        {"equal(count: , 2)", "this lesson needs luck", QS_E_INPUT},
+        {"key:leaf=nowhere", "this lesson needs luck", QS_E_INPUT},
+        {"equal(2 , 2) + dim:model.0.conv.weight[0] + count:in=both,role=quantizer", NULL, QS_OK},
+        {"dim:model.0.conv.weight[4]", "this lesson needs luck", QS_E_INPUT},
+    };
+    qs_lesson_subject s = subject_of(session);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[200];
+        qs_err e = QS_ERR_INIT;
+        snprintf(text, sizeof text, "@lesson a\n@let q %s\n@needs luck\n@page p\nx\n", cases[i].let);
+        qs_lesson *l = parse(text);
+        assert_int_equal(qs_lesson_applies(l, &s, &e), cases[i].code == QS_OK);
+        assert_int_equal(e.code, cases[i].code);
+        if (cases[i].message && !strstr(e.msg, cases[i].message)) fail_msg("%s: %s", cases[i].let, e.msg);
+        qs_lesson_free(l);
+    }
+}
+
 /* lessons.def lists what the folder has; @press names real commands; text is ASCII. */
 static void the_folder_is_in_order(void **state) {
     (void)state;
@@ -485,6 +513,7 @@ int main(void) {
         cmocka_unit_test(all_lessons_work_on_the_demo),
         cmocka_unit_test(lessons_follow_the_repair),
         cmocka_unit_test(lessons_say_what_they_need),
+        cmocka_unit_test(slips_are_told),
         cmocka_unit_test(the_folder_is_in_order),
         cmocka_unit_test(a_bad_folder_is_an_error),
         cmocka_unit_test(random_lessons),
