@@ -1,8 +1,12 @@
 #include "base/file.h"
 
+#include "base/str.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,7 +14,8 @@
 
 struct qs_file {
     int fd;
-    uint64_t size;
+    bool borrowed; /* the descriptor is another's */
+    uint64_t base, size;
     dev_t dev;
     ino_t ino;
     char path[];
@@ -21,16 +26,38 @@ static bool open_regular(const char *path, int *fd, struct stat *st, qs_err *e) 
     *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0) return qs_fail_errno(e, QS_E_INPUT, errno, "%s: cannot open", path);
     if (fstat(*fd, st) != 0) return qs_fail_errno(e, QS_E_INPUT, errno, "%s: cannot stat", path);
-    if (S_ISDIR(st->st_mode))
-        return qs_fail(e, QS_E_INPUT, "%s: is a directory; name the checkpoint file inside it", path);
     if (!S_ISREG(st->st_mode)) return qs_fail(e, QS_E_INPUT, "%s: is not a regular file", path);
     if (st->st_size == 0)
         return qs_fail(e, QS_E_INPUT, "%s: is empty (0 bytes); the copy or download did not finish", path);
     return true;
 }
 
+static bool is_folder(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* "DIR/NAME" of what stands for the whole of a folder. */
+static bool find_inside(const char *folder, char out[PATH_MAX], qs_err *e) {
+    static const char *const names[] = {".metadata", "model.safetensors.index.json",
+                                        "pytorch_model.bin.index.json",
+                                        "diffusion_pytorch_model.safetensors.index.json"};
+    struct stat st;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        int n =
+            snprintf(out, PATH_MAX, "%s%s%s", folder, folder[strlen(folder) - 1] == '/' ? "" : "/", names[i]);
+        if (n < PATH_MAX && stat(out, &st) == 0 && S_ISREG(st.st_mode)) return true;
+    }
+    return qs_fail(e, QS_E_INPUT, "%s: is a directory; name the checkpoint file inside it", folder);
+}
+
 bool qs_file_open(const char *path, qs_file **out, qs_err *e) {
+    char inside[PATH_MAX];
     int fd = -1;
+    if (*path && is_folder(path)) {
+        if (!find_inside(path, inside, e)) return false;
+        path = inside;
+    }
     struct stat st;
     size_t n = strlen(path) + 1;
     qs_file *f = NULL;
@@ -51,8 +78,45 @@ fail:
 
 void qs_file_close(qs_file *f) {
     if (!f) return;
-    close(f->fd);
+    if (!f->borrowed) close(f->fd);
     free(f);
+}
+
+bool qs_is_plain_name(const char *name) {
+    return *name && !strchr(name, '/') && !strchr(name, '\\') && strcmp(name, ".") != 0 &&
+           !strstr(name, "..");
+}
+
+bool qs_file_open_beside(const qs_file *index, const char *name, qs_file **out, qs_err *e) {
+    const char *from = qs_file_path(index), *slash = strrchr(from, '/');
+    qs_buf path = {0};
+    char shown[120];
+    qs_str_printable(qs_str_of(name), shown, sizeof shown);
+    if (!qs_is_plain_name(name))
+        return qs_fail(e, QS_E_INPUT, "%s: names the file '%s'; only plain names beside it are opened", from,
+                       shown);
+    if (slash) qs_buf_add(&path, (qs_str){from, (size_t)(slash + 1 - from)});
+    qs_buf_addz(&path, name);
+    bool ok = path.failed ? qs_nomem(e) : qs_file_open(path.p, out, e);
+    qs_buf_free(&path);
+    return ok;
+}
+
+bool qs_file_window(const qs_file *of, uint64_t offset, uint64_t n, qs_file **out, qs_err *e) {
+    if (offset > of->size || n > of->size - offset)
+        return qs_fail(e, QS_E_INPUT,
+                       "%s: has %" PRIu64 " bytes, %" PRIu64 " from byte %" PRIu64 " are missing", of->path,
+                       of->size, n, offset);
+    size_t path = strlen(of->path) + 1;
+    qs_file *f = malloc(sizeof *f + path);
+    if (!f) return qs_nomem(e);
+    *f = *of;
+    f->borrowed = true;
+    f->base += offset;
+    f->size = n;
+    memcpy(f->path, of->path, path);
+    *out = f;
+    return true;
 }
 
 uint64_t qs_file_size(const qs_file *f) {
@@ -64,11 +128,17 @@ const char *qs_file_path(const qs_file *f) {
 int qs_file_fd(const qs_file *f) {
     return f->fd;
 }
+uint64_t qs_file_base(const qs_file *f) {
+    return f->base;
+}
 
 bool qs_file_read(const qs_file *f, uint64_t offset, void *buf, size_t n, qs_err *e) {
     char *p = buf;
+    /* What follows a window is another's. */
+    if (f->borrowed && (offset > f->size || n > f->size - offset))
+        return qs_fail(e, QS_E_INPUT, "%s: ends before byte %" PRIu64, f->path, offset + n);
     while (n > 0) {
-        ssize_t got = pread(f->fd, p, n, (off_t)offset);
+        ssize_t got = pread(f->fd, p, n, (off_t)(f->base + offset));
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return qs_fail_errno(e, QS_E_IO, errno, "%s: read at byte %" PRIu64, f->path, offset);
         if (got == 0)

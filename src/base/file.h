@@ -10,12 +10,22 @@
 
 typedef struct qs_file qs_file;
 
-/* Opens path for reading. Errors (QS_E_INPUT): no such file, a directory or device, no permission, empty. */
+/* Opens path for reading. Of a folder, what a checkpoint in pieces begins with: its `.metadata`
+ * (torch.distributed) or `*.index.json`; qs_file_path then names that. Errors (QS_E_INPUT): no such file,
+ * another folder, a device, no permission, empty. */
 bool qs_file_open(const char *path, qs_file **out, qs_err *e);
+/* Opens a file that an index names: beside it, and nowhere else. QS_E_INPUT for a name with a folder in it.
+ */
+bool qs_file_open_beside(const qs_file *index, const char *name, qs_file **out, qs_err *e);
+bool qs_is_plain_name(const char *name); /* has no folder in it */
+/* n bytes from offset of `of` as a file of its own, under the same path. Borrows the descriptor of `of`,
+ * which must outlive it. QS_E_INPUT if the bytes are not there. */
+bool qs_file_window(const qs_file *of, uint64_t offset, uint64_t n, qs_file **out, qs_err *e);
 void qs_file_close(qs_file *f); /* NULL is fine */
 uint64_t qs_file_size(const qs_file *f);
 const char *qs_file_path(const qs_file *f); /* as given to open; borrowed */
 int qs_file_fd(const qs_file *f);
+uint64_t qs_file_base(const qs_file *f); /* byte of the descriptor at which it begins: 0 but for a window */
 /* Exactly n bytes at offset; anything less is QS_E_IO ("the file changed while it was open"). */
 bool qs_file_read(const qs_file *f, uint64_t offset, void *buf, size_t n, qs_err *e);
 /* Whether path names the same file (device and inode), following symlinks. */

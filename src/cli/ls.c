@@ -14,6 +14,7 @@ const char *ls_kind_name(qs_file_kind kind) {
     case QS_FILE_TORCHSCRIPT: return "TorchScript";
     case QS_FILE_SAFETENSORS: return "safetensors";
     case QS_FILE_JSON: return "shard index";
+    case QS_FILE_DCP: return "distributed checkpoint";
     case QS_FILE_LEGACY: return "legacy torch";
     case QS_FILE_PICKLE: return "pickle";
     case QS_FILE_TAR: return "tar";
@@ -111,6 +112,9 @@ static bool note_values(const ls_context *x, const qs_tensor *t, qs_buf *b, qs_e
 
 static bool add_notes(const ls_context *x, uint32_t i, qs_buf *b, qs_err *e) {
     const qs_tensor *t = qs_entry_tensor(x->c, qs_checkpoint_entry(x->c, i));
+    char place[200];
+    qs_placement_text(x->places, qs_checkpoint_entry(x->c, i)->key, place, sizeof place);
+    if (*place) qs_buf_addz(b, place);
     if (!t) return true;
     const qs_entry *alias = ls_alias(x, i);
     note_kind(b, t);
@@ -340,7 +344,7 @@ static bool run(const char *path, const qs_cli_common *common, ls_options opt, q
     qs_checkpoint *c = NULL;
     if (!qs_checkpoint_open(path, &open, &c, e)) return false;
     ls_context x = {.c = c, .opt = opt};
-    bool terminal = isatty(STDOUT_FILENO), ok = note_first_users(&x, e);
+    bool terminal = isatty(STDOUT_FILENO), ok = note_first_users(&x, e) && qs_placement_new(c, &x.places, e);
     if (ok && common->json) {
         ok = ls_print_json(&x, e);
     } else if (ok) {
@@ -348,6 +352,7 @@ static bool run(const char *path, const qs_cli_common *common, ls_options opt, q
         ok = terminal || opt.tree ? print_table(&x, e) : print_plain(&x, e);
     }
     free(x.first_user);
+    qs_placement_free(x.places);
     qs_checkpoint_close(c);
     return ok;
 }

@@ -3,6 +3,7 @@
 #define QS_CLI_LS_H
 
 #include "model/checkpoint.h"
+#include "model/placement.h"
 #include "quant/family.h"
 
 typedef struct ls_options {
@@ -13,6 +14,7 @@ typedef struct ls_options {
 typedef struct ls_context {
     const qs_checkpoint *c;
     ls_options opt;
+    qs_placement *places; /* of a distributed checkpoint, else NULL */
     uint32_t *first_user; /* by storage: the first entry that uses it, UINT32_MAX if none */
 } ls_context;
 

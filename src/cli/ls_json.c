@@ -9,8 +9,9 @@
  * "sparse" | "meta" | "opaque", parameter, requires_grad, contiguous, stride? (if not contiguous), offset,
  *                           storage, location, alias_of? (first entry in the same storage), bad? (why its
  * bytes cannot be read), quantized? {scheme: "per_tensor" | "per_channel", scale, zero_point | axis}, role?,
- * family?, block? (--quant), crc32? (--values: of the packed row-major elements, null if they cannot be
- * read)}] versions              {module prefix: version or null}, of _metadata or of the classes modules
+ * family?, block? (--quant), chunks? (of a distributed checkpoint: [{file, at, bytes, offsets?, sizes?}]),
+ * crc32? (--values: of the packed row-major elements, null if they cannot be read)}] versions {module prefix:
+ * version or null}, of _metadata or of the classes modules
  * [{name, class}], of a pickled module
  *
  * It is written as it is made: a million entries need no tree in memory. */
@@ -136,6 +137,33 @@ static bool add_values(out *o, const ls_context *x, const qs_tensor *t, qs_err *
     return true;
 }
 
+static void add_chunk(out *o, const ls_context *x, const qs_chunk *c, bool boxed) {
+    const qs_graph *g = qs_checkpoint_graph(x->c);
+    qs_buf_addz(&o->b, "{\"file\": ");
+    qs_buf_add_json(&o->b, c->file);
+    qs_buf_addf(&o->b, ", \"at\": %llu, \"bytes\": %llu", (unsigned long long)c->at,
+                (unsigned long long)c->length);
+    for (int k = 0; boxed && k < 2; k++) {
+        qs_node tuple = k ? c->sizes : c->offsets;
+        qs_buf_addf(&o->b, ", \"%s\": [", k ? "sizes" : "offsets");
+        for (size_t i = 0; i < qs_node_len(g, tuple); i++)
+            qs_buf_addf(&o->b, "%s%lld", i ? ", " : "", (long long)qs_node_int(g, qs_node_item(g, tuple, i)));
+        qs_buf_addc(&o->b, ']');
+    }
+    qs_buf_addc(&o->b, '}');
+}
+
+static void add_chunks(out *o, const ls_context *x, qs_str key, bool boxed) {
+    qs_chunk c;
+    if (!qs_placement_count(x->places, key)) return;
+    qs_buf_addz(&o->b, ", \"chunks\": [");
+    for (uint32_t i = 0; qs_placement_chunk(x->places, key, i, &c); i++) {
+        if (i) qs_buf_addz(&o->b, ", ");
+        add_chunk(o, x, &c, boxed);
+    }
+    qs_buf_addc(&o->b, ']');
+}
+
 static bool add_tensor(out *o, const ls_context *x, uint32_t entry, const qs_tensor *t, qs_err *e) {
     static const char *const kinds[] = {[QS_TENSOR_DENSE] = "dense",
                                         [QS_TENSOR_QUANTIZED] = "quantized",
@@ -174,6 +202,7 @@ static bool add_entry(out *o, const ls_context *x, uint32_t i, qs_err *e) {
     } else if (!add_tensor(o, x, i, t, e)) {
         return false;
     }
+    add_chunks(o, x, en->key, t != NULL);
     if (x->opt.quant && ls_classify(x, en->key, &q)) {
         str_field(o, "role", qs_str_of(qs_role_name(q.role)));
         str_field(o, "family", qs_str_of(qs_family_label(q.family)));

@@ -1,6 +1,7 @@
 /* Which parts of a file are pickles. */
 #include "format/audit.h"
 
+#include "format/dcp.h"
 #include "format/pickle_at.h"
 
 #include <stdlib.h>
@@ -74,6 +75,47 @@ static bool audit_row(qs_audit *a, const qs_file *f, const qs_limits *limits, qs
     return true;
 }
 
+/* A chunk of a distributed checkpoint. torch.distributed.checkpoint.load unpickles objects without
+ * weights_only, and before torch 2.4 tensors too. */
+static bool audit_chunk(qs_audit *a, const qs_file *metadata, const qs_dcp *d, qs_str key,
+                        const qs_dcp_place *p, const qs_limits *limits, qs_err *e) {
+    qs_file *f = NULL, *window = NULL;
+    qs_container *c = NULL;
+    qs_err ignored = QS_ERR_INIT;
+    if (p->file == UINT32_MAX) return true;
+    bool ok = qs_file_open_beside(metadata, d->files.v[p->file].p, &f, &ignored) &&
+              qs_file_window(f, p->at, p->length, &window, &ignored) &&
+              qs_container_open(window, limits, &c, &ignored);
+    uint32_t r = ok ? qs_container_find(c, QS_STR("data.pkl")) : UINT32_MAX;
+    char *data = NULL;
+    size_t n, end;
+    qs_str name = qs_arena_str(&a->arena, key);
+    ok = name.p || qs_nomem(e);
+    if (ok && r != UINT32_MAX && qs_record_slurp(c, r, limits->pickle_bytes, &data, &n, &ignored))
+        ok = qs_audit_add(a, data, n, name.p, 0, limits, &end, e);
+    free(data);
+    qs_container_close(c);
+    qs_file_close(f);
+    return ok;
+}
+
+/* The metadata itself, and every chunk it leads to. What cannot be read cannot run, and is for `verify` to
+ * tell. */
+static bool audit_dcp(qs_audit *a, const qs_file *f, const qs_limits *limits, qs_err *e) {
+    qs_dcp *d = NULL;
+    if (!audit_row(a, f, limits, e)) return false;
+    qs_err ignored = QS_ERR_INIT;
+    if (!qs_dcp_read(f, limits, &d, &ignored)) return true;
+    bool ok = true;
+    for (size_t i = 0; i < d->items.n; i++) {
+        const qs_dcp_item *item = &d->items.v[i];
+        for (uint32_t k = 0; ok && k < item->chunks; k++)
+            ok = audit_chunk(a, f, d, item->key, &d->chunks.v[item->first + k].place, limits, e);
+    }
+    qs_dcp_free(d);
+    return ok;
+}
+
 /* A pickle of protocol 0 or 1 begins like any text. It is taken for one if it reads as one, or would run code
  * before it breaks off. */
 static bool audit_guess(qs_audit *a, const qs_file *f, const qs_limits *limits, qs_err *e) {
@@ -97,6 +139,7 @@ static bool audit_file(qs_audit *a, qs_file *f, const qs_limits *limits, qs_err 
     switch (a->kind) {
     case QS_FILE_LEGACY:
     case QS_FILE_PICKLE: ok = audit_row(a, f, limits, e); break;
+    case QS_FILE_DCP: ok = audit_dcp(a, f, limits, e); break;
     case QS_FILE_SAFETENSORS: ok = true; break; /* no pickle in it */
     case QS_FILE_TEXT:
     case QS_FILE_UNKNOWN: ok = audit_guess(a, f, limits, e); break;

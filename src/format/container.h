@@ -17,6 +17,7 @@ typedef enum qs_file_kind {
     QS_FILE_TAR,         /* torch 0.1.1 */
     QS_FILE_SAFETENSORS,
     QS_FILE_PICKLE, /* a bare pickle */
+    QS_FILE_DCP,    /* the .metadata of a torch.distributed checkpoint */
     QS_FILE_HDF5,
     QS_FILE_GGUF,
     QS_FILE_GZIP,

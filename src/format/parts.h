@@ -1,9 +1,11 @@
 /* Records of a file that is no archive: ranges of its bytes, bytes made in memory, records of other
- * containers. The back-end of a qs_container for legacy files, safetensors and shards. */
+ * containers, tensors in pieces. The back-end of a qs_container for legacy files, safetensors, shards and
+ * distributed checkpoints. */
 #ifndef QS_FORMAT_PARTS_H
 #define QS_FORMAT_PARTS_H
 
 #include "format/container.h"
+#include "format/mosaic.h"
 
 typedef struct qs_parts qs_parts;
 
@@ -14,8 +16,14 @@ bool qs_parts_add_bytes(qs_parts *p, qs_str name, qs_str content, qs_err *e); /*
 /* Bytes of the container's own file: [offset, offset + size) must lie within it. */
 bool qs_parts_add_range(qs_parts *p, qs_str name, uint64_t offset, uint64_t size, qs_err *e);
 bool qs_parts_add_record(qs_parts *p, qs_str name, qs_container *from, uint32_t record, qs_err *e);
-/* Close c along with the parts (on failure too). */
+/* The same of another file, which must be the parts' own (qs_parts_own_file) and hold them. */
+bool qs_parts_add_range_of(qs_parts *p, qs_str name, const qs_file *f, uint64_t offset, uint64_t size,
+                           qs_err *e);
+/* A tensor in pieces of such files; what m points to is copied. */
+bool qs_parts_add_mosaic(qs_parts *p, qs_str name, const qs_mosaic *m, qs_err *e);
+/* Close c, f along with the parts (on failure too). */
 bool qs_parts_own(qs_parts *p, qs_container *c, qs_err *e);
+bool qs_parts_own_file(qs_parts *p, qs_file *f, qs_err *e);
 
 /* A container of these records. Takes ownership of f and p, on failure too. */
 bool qs_container_of_parts(qs_file *f, qs_file_kind kind, qs_parts *p, qs_container **out, qs_err *e);

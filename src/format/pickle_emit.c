@@ -36,6 +36,12 @@ struct qs_emit {
     QS_VEC(frame) frames; /* of all nested qs_emit_node calls */
 };
 
+bool qs_emit_to_buf(void *ctx, const void *data, size_t n, qs_err *e) {
+    qs_buf *b = ctx;
+    qs_buf_add(b, (qs_str){data, n});
+    return !b->failed || qs_nomem(e);
+}
+
 qs_emit *qs_emit_new(qs_emit_sink sink, void *ctx) {
     qs_emit *m = calloc(1, sizeof *m);
     if (!m) return NULL;
@@ -132,7 +138,7 @@ bool qs_emit_get(qs_emit *m, uint32_t index, qs_err *e) {
 }
 
 static uint32_t *memo_of(qs_emit *m, const qs_graph *g, qs_err *e) {
-    for (size_t i = 0; i < m->graphs.n; i++)
+    for (size_t i = m->graphs.n; i-- > 0;) /* the last one, mostly */
         if (m->graphs.v[i].g == g) return m->graphs.v[i].index;
     uint32_t *index = calloc((size_t)qs_graph_count(g) + 1, sizeof *index);
     if (!index || !qs_push(&m->graphs, (graph_memo){g, index})) {

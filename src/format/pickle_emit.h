@@ -10,6 +10,8 @@ typedef struct qs_emit qs_emit;
 
 /* The sink receives the pickle in pieces; false stops (it fills *e). */
 typedef bool (*qs_emit_sink)(void *ctx, const void *data, size_t n, qs_err *e);
+/* One: appends to the qs_buf that ctx is. */
+bool qs_emit_to_buf(void *ctx, const void *data, size_t n, qs_err *e);
 /* Asked before each node of a graph is re-emitted: return true if you emitted a replacement for it yourself
  * (exactly one object pushed), false to re-emit it as it is. Set *failed on an error. A replaced node is
  * memoised like any other: a second use becomes a get. If the replacement is filled with nodes of the graph,

@@ -68,7 +68,9 @@ static qs_file_kind pickle_kind(const head *h) {
     size_t at = PROTO_OP + (h->p[2] == '\x95' ? FRAME_OP : 0);
     bool legacy =
         h->n > at + sizeof LEGACY_NUMBER && memcmp(h->p + at, LEGACY_NUMBER, sizeof LEGACY_NUMBER - 1) == 0;
-    return legacy ? QS_FILE_LEGACY : QS_FILE_PICKLE;
+    if (legacy) return QS_FILE_LEGACY;
+    size_t class = qs_str_find((qs_str){h->p, h->n}, QS_STR("torch.distributed.checkpoint.metadata"));
+    return class < 64 ? QS_FILE_DCP : QS_FILE_PICKLE; /* the class is the first thing in it */
 }
 
 /* Names in the directory tell a checkpoint from another zip. A directory too long to look through is left to
@@ -203,6 +205,9 @@ bool qs_sniff_refuse(const qs_file *f, qs_file_kind kind, qs_err *e) {
     case QS_FILE_TEXT:
         return qs_fail(e, QS_E_INPUT,
                        "%s: is a text file, not a checkpoint; an error log is given with --log", path);
+    case QS_FILE_DCP:
+        return qs_fail(e, QS_E_UNSUPPORTED,
+                       "%s: is the metadata of a distributed checkpoint, which cannot be a piece of another file", path);
     case QS_FILE_TORCH_ZIP:
     case QS_FILE_TORCHSCRIPT:
     case QS_FILE_UNKNOWN: break;

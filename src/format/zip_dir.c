@@ -304,28 +304,42 @@ static bool same_entries(const qs_file *f, zip_t *z, const qs_zip_entry *v, uint
     return true;
 }
 
+/* The stream closes a descriptor of its own, and moves the offset, which pread does not use. */
+static zip_t *open_consistent(const qs_file *f, zip_error_t *why) {
+    int fd = dup(qs_file_fd(f));
+    FILE *stream = fd < 0 ? NULL : fdopen(fd, "rb");
+    if (!stream) {
+        zip_error_set(why, ZIP_ER_OPEN, errno);
+        if (fd >= 0) close(fd);
+        return NULL;
+    }
+    zip_source_t *source =
+        zip_source_filep_create(stream, qs_file_base(f), (zip_int64_t)qs_file_size(f), why);
+    if (!source) {
+        fclose(stream);
+        return NULL;
+    }
+    zip_t *z = zip_open_from_source(source, ZIP_RDONLY | ZIP_CHECKCONS, why);
+    if (!z) zip_source_free(source);
+    return z;
+}
+
 bool qs_zip_cross_check(const qs_file *f, const qs_zip_entry *entries, uint64_t n, qs_err *e) {
     /* libzip calls mktime for each entry, and glibc reads the time zone file again each time while TZ is
      * unset: two thirds of the time to open a checkpoint. This value means what an unset TZ means. */
     if (setenv("TZ", ":/etc/localtime", 0) != 0) return qs_nomem(e);
-    /* libzip closes the descriptor it is given, and moves the offset, which pread does not use. */
-    int fd = dup(qs_file_fd(f)), code = 0;
-    if (fd < 0) return qs_fail_errno(e, QS_E_IO, errno, "%s: dup", qs_file_path(f));
-    if (lseek(fd, 0, SEEK_SET) < 0) {
-        close(fd);
-        return qs_fail_errno(e, QS_E_IO, errno, "%s: seek", qs_file_path(f));
-    }
-    zip_t *z = zip_fdopen(fd, ZIP_CHECKCONS, &code);
+    zip_error_t why;
+    zip_error_init(&why);
+    zip_t *z = open_consistent(f, &why);
     if (!z) {
-        close(fd);
-        zip_error_t ze;
-        zip_error_init_with_code(&ze, code);
+        int code = zip_error_code_zip(&why);
         qs_fail(e, code == ZIP_ER_MEMORY ? QS_E_NOMEM : QS_E_INPUT,
                 "%s: is a broken or forged zip archive: libzip: %s", qs_file_path(f),
-                zip_error_strerror(&ze));
-        zip_error_fini(&ze);
+                zip_error_strerror(&why));
+        zip_error_fini(&why);
         return false;
     }
+    zip_error_fini(&why);
     bool ok = same_entries(f, z, entries, n, e);
     zip_discard(z);
     return ok;

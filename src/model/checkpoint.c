@@ -77,6 +77,13 @@ static bool open_container(qs_checkpoint *c, const char *path, qs_err *e) {
     qs_file *f;
     if (!qs_file_open(path, &f, e)) return false;
     qs_file_kind kind = qs_sniff(f);
+    if (kind == QS_FILE_TORCH_ZIP && qs_str_ends(qs_str_of(path), QS_STR(".distcp"))) {
+        qs_fail(e, QS_E_INPUT,
+                "%s: is a piece of a distributed checkpoint; open the folder it is in, which has a .metadata",
+                path);
+        qs_file_close(f);
+        return false;
+    }
     if (kind == QS_FILE_TORCH_ZIP) return qs_container_open(f, &c->limits, &c->container, e);
     if (qs_foreign_kind(kind)) return qs_foreign_open(f, kind, &c->limits, &c->container, e);
     qs_sniff_refuse(f, kind, e);

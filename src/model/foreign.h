@@ -14,6 +14,12 @@ bool qs_foreign_open(qs_file *f, qs_file_kind kind, const qs_limits *limits, qs_
 bool qs_safetensors_open(qs_file *f, const qs_limits *limits, qs_container **out, qs_err *e);
 /* `*.index.json`: the files it names, beside it, as one. Another JSON file is refused with what it is. */
 bool qs_shards_open(qs_file *f, const qs_limits *limits, qs_container **out, qs_err *e);
+/* The `.metadata` of a distributed checkpoint and the `*.distcp` beside it, nested as the planner found it. The top
+ * is an OrderedDict with the attribute QS_DCP_PLACES: key -> ((file, offset, length, box offsets, box sizes), ...). A
+ * tensor whose chunks cannot be read keeps its shape and type, with a storage that has no record; of an object that
+ * cannot, there is a text that says why. */
+#define QS_DCP_PLACES "__dcp_places__"
+bool qs_dcp_open(qs_file *f, const qs_limits *limits, qs_container **out, qs_err *e);
 /* To be looked at only: the kind stays QS_FILE_TORCHSCRIPT, which is not written. */
 bool qs_torchscript_open(qs_file *f, const qs_limits *limits, qs_container **out, qs_err *e);
 

@@ -6,6 +6,7 @@
 #include "format/safetensors.h"
 #include "model/dtype.h"
 #include "model/foreign.h"
+#include "model/foreign_emit.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -17,12 +18,6 @@ typedef struct builder {
     qs_buf pickle;
     qs_err *err;
 } builder;
-
-static bool sink(void *ctx, const void *data, size_t n, qs_err *e) {
-    qs_buf *b = ctx;
-    qs_buf_add(b, (qs_str){data, n});
-    return !b->failed || qs_nomem(e);
-}
 
 static qs_dtype dtype_of(qs_str name) {
     for (int t = QS_DTYPE_UNKNOWN + 1; t < QS_DTYPE_COUNT; t++) {
@@ -62,60 +57,19 @@ static bool check_size(const builder *b, const qs_st_tensor *t, qs_dtype dtype) 
 
 /* ---- the pickle ---- */
 
-static bool emit_ints(const builder *b, const int64_t *v, uint32_t n) {
-    qs_emit *m = b->emit;
-    qs_err *e = b->err;
-    if (n == 0) return qs_emit_code(m, QS_OP_EMPTY_TUPLE, e);
-    if (!qs_emit_code(m, QS_OP_MARK, e)) return false;
-    for (uint32_t i = 0; i < n; i++)
-        if (!qs_emit_int(m, v[i], e)) return false;
-    return qs_emit_code(m, QS_OP_TUPLE, e);
-}
-
-/* size and stride of a contiguous tensor */
-static bool emit_layout(const builder *b, const qs_st_tensor *t, qs_dtype dtype) {
-    int64_t dim[256], stride[256], step = 1;
+static bool emit_tensor(const builder *b, const qs_st_tensor *t, qs_dtype dtype, const char *key) {
+    int64_t dim[256], stride[256];
     memcpy(dim, t->dim, t->ndim * sizeof *dim);
     if (dtype == QS_FLOAT4_E2M1FN_X2 && t->ndim) dim[t->ndim - 1] /= 2;
-    for (uint32_t i = t->ndim; i-- > 0;) {
-        stride[i] = step;
-        int64_t factor = dim[i] ? dim[i] : 1;
-        if (__builtin_mul_overflow(step, factor, &step)) step = INT64_MAX; /* only beside a size of 0 */
-    }
-    return emit_ints(b, dim, t->ndim) && emit_ints(b, stride, t->ndim);
-}
-
-static bool emit_storage(const builder *b, const qs_st_tensor *t, qs_dtype dtype, const char *key) {
-    qs_emit *m = b->emit;
-    qs_err *e = b->err;
-    const qs_dtype_info *info = qs_dtype_get(dtype);
-    bool typed = dtype && info->storage[0];
-    uint64_t bytes = t->end - t->begin;
-    return qs_emit_code(m, QS_OP_MARK, e) && qs_emit_str(m, QS_STR("storage"), e) &&
-           qs_emit_global(m, typed ? QS_STR("torch") : QS_STR("torch.storage"),
-                          typed ? qs_str_of(info->storage) : QS_STR("UntypedStorage"), e) &&
-           qs_emit_str(m, qs_str_of(key), e) && qs_emit_str(m, QS_STR("cpu"), e) &&
-           qs_emit_int(m, (int64_t)(typed ? bytes / info->size : bytes), e) &&
-           qs_emit_code(m, QS_OP_TUPLE, e) && qs_emit_code(m, QS_OP_BINPERSID, e);
-}
-
-static bool emit_empty_dict(const builder *b) {
-    return qs_emit_global(b->emit, QS_STR("collections"), QS_STR("OrderedDict"), b->err) &&
-           qs_emit_code(b->emit, QS_OP_EMPTY_TUPLE, b->err) && qs_emit_code(b->emit, QS_OP_REDUCE, b->err);
-}
-
-/* _rebuild_tensor_v2(storage, 0, size, stride, False, OrderedDict()), or _v3 with the dtype after False. */
-static bool emit_tensor(const builder *b, const qs_st_tensor *t, qs_dtype dtype, const char *key) {
-    qs_emit *m = b->emit;
-    qs_err *e = b->err;
-    bool typed = dtype && qs_dtype_get(dtype)->storage[0];
-    qs_str name = dtype ? qs_str_of(qs_dtype_get(dtype)->name) : t->dtype;
-    return qs_emit_global(m, QS_STR("torch._utils"),
-                          typed ? QS_STR("_rebuild_tensor_v2") : QS_STR("_rebuild_tensor_v3"), e) &&
-           qs_emit_code(m, QS_OP_MARK, e) && emit_storage(b, t, dtype, key) && qs_emit_int(m, 0, e) &&
-           emit_layout(b, t, dtype) && qs_emit_bool(m, false, e) && emit_empty_dict(b) &&
-           (typed || qs_emit_global(m, QS_STR("torch"), name, e)) && qs_emit_code(m, QS_OP_TUPLE, e) &&
-           qs_emit_code(m, QS_OP_REDUCE, e);
+    qs_contiguous_strides(t->ndim, dim, stride);
+    qs_plain_tensor plain = {.dtype = dtype,
+                             .dtype_name = t->dtype,
+                             .ndim = t->ndim,
+                             .dim = dim,
+                             .stride = stride,
+                             .storage_bytes = t->end - t->begin,
+                             .key = key};
+    return qs_emit_plain_tensor(b->emit, &plain, b->err);
 }
 
 static bool add_tensor(const builder *b, size_t i) {
@@ -145,10 +99,10 @@ static bool emit_metadata(const builder *b) {
 }
 
 static bool build(builder *b) {
-    b->emit = qs_emit_new(sink, &b->pickle);
+    b->emit = qs_emit_new(qs_emit_to_buf, &b->pickle);
     b->parts = qs_parts_new();
     if (!b->emit || !b->parts) return qs_nomem(b->err);
-    if (!qs_emit_begin(b->emit, b->err) || !emit_empty_dict(b)) return false;
+    if (!qs_emit_begin(b->emit, b->err) || !qs_emit_empty_ordered_dict(b->emit, b->err)) return false;
     for (size_t i = 0; i < b->s->tensors.n; i++)
         if (!add_tensor(b, i)) return false;
     return emit_metadata(b) && qs_emit_end(b->emit, b->err) &&

@@ -7,6 +7,7 @@
 #include "format/pickle.h"
 #include "format/pickle_emit.h"
 #include "model/foreign.h"
+#include "model/foreign_emit.h"
 
 #include <cjson/cJSON.h>
 #include <stdlib.h>
@@ -29,31 +30,16 @@ typedef struct builder {
     qs_map by_name; /* file -> shard */
     qs_parts *parts;
     qs_emit *emit;
+    qs_storage_number current; /* shard */
     qs_buf pickle;
     qs_err *err;
 } builder;
 
 /* ---- one shard ---- */
 
-/* Beside the index, and nowhere else. */
-static bool check_name(const builder *b, const char *name) {
-    char shown[120];
-    qs_str_printable(qs_str_of(name), shown, sizeof shown);
-    if (*name && !strchr(name, '/') && !strchr(name, '\\') && strcmp(name, ".") != 0 && !strstr(name, ".."))
-        return true;
-    return qs_fail(b->err, QS_E_INPUT,
-                   "the index names the file '%s'; only plain names beside the index are opened", shown);
-}
-
 static bool open_box(const builder *b, shard *s, qs_err *why) {
-    const char *index = qs_file_path(b->index), *slash = strrchr(index, '/');
-    qs_buf path = {0};
     qs_file *f = NULL;
-    if (slash) qs_buf_add(&path, (qs_str){index, (size_t)(slash + 1 - index)});
-    qs_buf_addz(&path, s->name);
-    bool ok = path.failed ? qs_nomem(why) : qs_file_open(path.p, &f, why);
-    qs_buf_free(&path);
-    if (!ok) return false;
+    if (!qs_file_open_beside(b->index, s->name, &f, why)) return false;
     qs_file_kind kind = qs_sniff(f);
     if (kind == QS_FILE_TORCH_ZIP) return qs_container_open(f, b->limits, &s->box, why);
     if (kind == QS_FILE_SAFETENSORS || kind == QS_FILE_LEGACY)
@@ -79,27 +65,13 @@ static bool read_entries(const builder *b, shard *s, qs_err *why) {
     return true;
 }
 
-/* Its storages under names of their own: every shard counts from 0. */
-static bool add_records(const builder *b, uint32_t index) {
-    const shard *s = &b->shards.v[index];
-    for (uint32_t i = 0; i < qs_container_count(s->box); i++) {
-        qs_str name = qs_container_record(s->box, i)->name;
-        char renamed[600];
-        if (!qs_str_starts(name, QS_STR("data/")) || name.n > sizeof renamed - 20) continue;
-        qs_str key = qs_str_sub(name, 5, name.n);
-        snprintf(renamed, sizeof renamed, "data/%u_%.*s", index, QS_FMT(key));
-        if (!qs_parts_add_record(b->parts, qs_str_of(renamed), s->box, i, b->err)) return false;
-    }
-    return true;
-}
-
 static bool open_shard(builder *b, uint32_t index) {
     shard *s = &b->shards.v[index];
     qs_err why = QS_ERR_INIT;
     if (open_box(b, s, &why)) {
         qs_container *box = s->box;
         if (!qs_parts_own(b->parts, box, b->err)) return false;
-        if (read_entries(b, s, &why)) return add_records(b, index);
+        if (read_entries(b, s, &why)) return qs_parts_add_numbered(b->parts, box, index, b->err);
     }
     if (why.code == QS_E_NOMEM) return qs_nomem(b->err);
     qs_graph_free(s->g);
@@ -108,9 +80,16 @@ static bool open_shard(builder *b, uint32_t index) {
     return true;
 }
 
+static bool refuse_name(const builder *b, const char *name) {
+    char shown[120];
+    qs_str_printable(qs_str_of(name), shown, sizeof shown);
+    return qs_fail(b->err, QS_E_INPUT,
+                   "the index names the file '%s'; only plain names beside the index are opened", shown);
+}
+
 static bool shard_of(builder *b, const char *name, uint32_t *out) {
     uint32_t n = (uint32_t)b->shards.n;
-    if (!check_name(b, name)) return false;
+    if (!qs_is_plain_name(name)) return refuse_name(b, name);
     *out = qs_map_add(&b->by_name, qs_str_of(name), n);
     if (*out == QS_MAP_NONE) return qs_nomem(b->err);
     if (*out < n) return true;
@@ -120,44 +99,11 @@ static bool shard_of(builder *b, const char *name, uint32_t *out) {
 
 /* ---- the pickle ---- */
 
-static bool sink(void *ctx, const void *data, size_t n, qs_err *e) {
-    qs_buf *b = ctx;
-    qs_buf_add(b, (qs_str){data, n});
-    return !b->failed || qs_nomem(e);
-}
-
-static uint32_t index_of(const builder *b, const qs_graph *g) {
-    uint32_t i = 0;
-    while (b->shards.v[i].g != g) i++;
-    return i;
-}
-
-/* A storage's persistent id, with the key its record has now. */
-static bool emit_storage(const builder *b, qs_emit *m, const qs_graph *g, qs_node id, qs_err *e) {
-    qs_buf key = {0};
-    qs_buf_addf(&key, "%u_", index_of(b, g));
-    qs_buf_add(&key, qs_node_str(g, qs_node_item(g, id, 2)));
-    bool ok = qs_emit_code(m, QS_OP_MARK, e);
-    for (size_t i = 0; ok && i < 5; i++)
-        ok = i == 2 ? !key.failed && qs_emit_str(m, qs_buf_str(&key), e)
-                    : qs_emit_node(m, g, qs_node_item(g, id, i), b->limits, e);
-    if (key.failed) qs_nomem(e);
-    qs_buf_free(&key);
-    return ok && qs_emit_code(m, QS_OP_TUPLE, e) && qs_emit_code(m, QS_OP_BINPERSID, e);
-}
-
-static bool rename_storages(void *ctx, qs_emit *m, const qs_graph *g, qs_node n, bool *failed, qs_err *e) {
-    qs_node id = qs_node_persid(g, n);
-    if (qs_node_kind_of(g, n) != QS_NODE_PERSID || qs_node_len(g, id) < 5) return false;
-    if (!qs_str_is(qs_node_str(g, qs_node_item(g, id, 0)), "storage")) return false;
-    *failed = !emit_storage(ctx, m, g, id, e);
-    return true;
-}
-
-static bool emit_entry(const builder *b, qs_str key, uint32_t index) {
+static bool emit_entry(builder *b, qs_str key, uint32_t index) {
     const shard *s = &b->shards.v[index];
     uint32_t node = s->g ? qs_map_get(&s->entries, key) : QS_MAP_NONE;
     if (!qs_emit_str(b->emit, key, b->err)) return false;
+    b->current.number = index;
     if (node != QS_MAP_NONE) return qs_emit_node(b->emit, s->g, node, b->limits, b->err);
     char why[900];
     snprintf(why, sizeof why, "not read: %.200s has no such key", s->name);
@@ -198,10 +144,10 @@ static bool any_read(const builder *b) {
 
 static bool build(builder *b, const cJSON *map) {
     qs_err *e = b->err;
-    b->emit = qs_emit_new(sink, &b->pickle);
+    b->emit = qs_emit_new(qs_emit_to_buf, &b->pickle);
     b->parts = qs_parts_new();
     if (!b->emit || !b->parts) return qs_nomem(e);
-    qs_emit_set_hook(b->emit, rename_storages, b);
+    qs_emit_set_hook(b->emit, qs_emit_numbered_storages, &b->current);
     if (!unique(b, map) || !qs_emit_begin(b->emit, e) ||
         !qs_emit_global(b->emit, QS_STR("collections"), QS_STR("OrderedDict"), e) ||
         !qs_emit_code(b->emit, QS_OP_EMPTY_TUPLE, e) || !qs_emit_code(b->emit, QS_OP_REDUCE, e))
@@ -225,7 +171,7 @@ static void release(builder *b) {
 }
 
 bool qs_shards_open(qs_file *f, const qs_limits *limits, qs_container **out, qs_err *e) {
-    builder b = {.index = f, .limits = limits, .err = e};
+    builder b = {.index = f, .limits = limits, .current.limits = limits, .err = e};
     char *json = NULL;
     size_t n = 0;
     bool ok = qs_file_slurp(qs_file_path(f), limits->json_bytes, &json, &n, e);

@@ -189,16 +189,10 @@ static bool walk(builder *b) {
 
 /* ---- the container ---- */
 
-static bool sink(void *ctx, const void *data, size_t n, qs_err *e) {
-    qs_buf *b = ctx;
-    qs_buf_add(b, (qs_str){data, n});
-    return !b->failed || qs_nomem(e);
-}
-
 static bool make_pickle(builder *b) {
     frame top;
     bool is_module = false;
-    b->emit = qs_emit_new(sink, &b->pickle);
+    b->emit = qs_emit_new(qs_emit_to_buf, &b->pickle);
     if (!b->emit) return qs_nomem(b->err);
     if (!module_at(b, qs_graph_root(b->g), &is_module, &top)) return false;
     if (!is_module) return qs_fail(b->err, QS_E_UNSUPPORTED, "this TorchScript archive holds no module");
