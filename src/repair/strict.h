@@ -16,6 +16,9 @@ typedef struct qs_strict_source {
     uint32_t (*find)(const void *ctx, qs_str key);      /* index or UINT32_MAX */
     int64_t (*version)(const void *ctx, qs_str prefix); /* -1: None */
     const void *ctx;
+    /* n elements of entry i from `first`; false if they are not known without work (observed from a weight)
+     * or cannot be read. May be NULL: then nothing is said that depends on values. */
+    bool (*values)(const void *ctx, uint32_t i, uint64_t first, size_t n, float *out);
 } qs_strict_source;
 
 qs_strict_source qs_strict_source_of_resolution(const qs_resolution *r);

@@ -196,7 +196,7 @@ static bool share_with_observer(strict_run *r) {
 
 static bool load_fakequant(strict_run *r) {
     return take_two(r, "scale", "zero_point", r->torch < TORCH_FQ_RESIZES) && share_with_observer(r) &&
-           qs_strict_check_quantizer(r) && qs_strict_base(r, true);
+           qs_strict_check_quantizer(r) && qs_strict_check_values(r) && qs_strict_base(r, true);
 }
 
 /* self.scale.data.copy_(val): val must broadcast to the model's [1]. */

@@ -143,5 +143,8 @@ uint32_t qs_strict_entry(const qs_manifest *m, const qs_module *mod, const char 
  * forward. */
 bool qs_strict_check_quantizer(strict_run *r);
 bool qs_strict_check_ranges(strict_run *r);
+/* The same where values tell: the observer of the fake quantizer being loaded is off, and its range or scale
+ * is nothing it can work with. */
+bool qs_strict_check_values(strict_run *r);
 
 #endif

@@ -49,9 +49,18 @@ static int64_t checkpoint_version(const void *ctx, qs_str prefix) {
     return qs_checkpoint_version(ctx, prefix);
 }
 
+static bool read_values(const qs_checkpoint *c, const qs_tensor *t, uint64_t first, size_t n, float *out) {
+    qs_err e = QS_ERR_INIT; /* a damaged record is another command's finding */
+    return t && t->kind == QS_TENSOR_DENSE && qs_tensor_read_floats(c, t, first, n, out, &e);
+}
+
+static bool checkpoint_values(const void *ctx, uint32_t i, uint64_t first, size_t n, float *out) {
+    return read_values(ctx, qs_entry_tensor(ctx, qs_checkpoint_entry(ctx, i)), first, n, out);
+}
+
 qs_strict_source qs_strict_source_of_checkpoint(const qs_checkpoint *c) {
-    return (qs_strict_source){qs_checkpoint_count(c), checkpoint_entry, checkpoint_find, checkpoint_version,
-                              c};
+    return (qs_strict_source){
+        qs_checkpoint_count(c), checkpoint_entry, checkpoint_find, checkpoint_version, c, checkpoint_values};
 }
 
 static void resolution_entry(const void *ctx, uint32_t i, qs_str *key, qs_shape *shape, qs_dtype *dtype,
@@ -78,7 +87,30 @@ static int64_t resolution_version(const void *ctx, qs_str prefix) {
     return qs_resolution_version(ctx, prefix);
 }
 
+/* Values the plan makes; those observed from a weight mean reading all of it, and are sound anyway. */
+static bool made_values(const qs_resolution *r, const qs_resolved *x, uint64_t first, size_t n, float *out) {
+    if (x->source != QS_INIT_FRESH && qs_str_find(x->key, QS_STR("weight_fake_quant.")) != SIZE_MAX)
+        return false;
+    qs_arena arena = {0};
+    qs_fill fill;
+    qs_err e = QS_ERR_INIT;
+    bool ok = qs_resolved_fill(r, x, NULL, &arena, &fill, &e) && first <= qs_shape_numel(fill.shape) &&
+              n <= qs_shape_numel(fill.shape) - first;
+    if (ok)
+        qs_to_floats(fill.dtype, (const char *)fill.data + first * qs_dtype_get(fill.dtype)->size, n, out);
+    qs_arena_free(&arena);
+    return ok;
+}
+
+static bool resolution_values(const void *ctx, uint32_t i, uint64_t first, size_t n, float *out) {
+    const qs_resolved *x = qs_resolution_entry(ctx, i);
+    if (x->mark == QS_MARK_INIT) return made_values(ctx, x, first, n, out);
+    const qs_checkpoint *from = NULL;
+    const qs_tensor *t = qs_resolved_tensor(ctx, x, &from);
+    return t && read_values(from, t, first, n, out);
+}
+
 qs_strict_source qs_strict_source_of_resolution(const qs_resolution *r) {
-    return (qs_strict_source){qs_resolution_live(r), resolution_entry, resolution_find, resolution_version,
-                              r};
+    return (qs_strict_source){qs_resolution_live(r), resolution_entry, resolution_find, resolution_version, r,
+                              resolution_values};
 }

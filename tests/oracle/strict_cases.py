@@ -15,23 +15,29 @@ import torch
 from torch import nn
 
 import exporter
+import strict_layers
 
 warnings.filterwarnings("ignore")
 try:
     import torch.ao.quantization as tq
     import torch.ao.nn.intrinsic.qat as nniqat
     import torch.ao.nn.qat as nnqat
+    import torch.ao.nn.intrinsic.quantized as nniq
+    import torch.ao.nn.quantizable as nnquantizable
     import torch.ao.nn.quantized as nnq
     import torch.ao.nn.quantized.dynamic as nnqd
+    import torch.ao.nn.quantized.reference as reference
 except ImportError:
     try:
         import torch.ao.quantization as tq
     except ImportError:
         import torch.quantization as tq
     import torch.nn.intrinsic.qat as nniqat
+    import torch.nn.intrinsic.quantized as nniq
     import torch.nn.qat as nnqat
     import torch.nn.quantized as nnq
     import torch.nn.quantized.dynamic as nnqd
+    nnquantizable = reference = None
 try:
     from torch.ao.quantization import observer as tobs
 except ImportError:
@@ -148,6 +154,9 @@ def prepared_fx():
     model.dequant, model.quant = nn.Identity(), nn.Identity()
     from torch.quantization import quantize_fx as fx
     qconfig = {"": R.choice(qconfigs())}
+    if VERSION < (1, 8):
+        from torch import _fx
+        return fx.prepare_qat_fx(_fx.symbolic_trace(model), qconfig)
     try:
         return fx.prepare_qat_fx(model, qconfig, (torch.randn(2, 3, 8, 8),))
     except TypeError:
@@ -224,12 +233,14 @@ def wrapped():
 
 
 def quantized():
-    make = R.choice([lambda: nnq.Linear(3, 4), lambda: nnq.Conv2d(3, 4, 1), nnq.QFunctional, lambda: nnqd.Linear(3, 4),
-                     lambda: nnq.Embedding(4, 3), lambda: nnqd.LSTM(2, 2), lambda: nnqd.LSTMCell(2, 2)])
-    try:
-        return make()
-    except RuntimeError:  # built without a quantized engine
-        return nnq.QFunctional()
+    some = [lambda: nnq.Linear(3, 4), lambda: nnq.Conv2d(3, 4, 1), nnq.QFunctional, lambda: nnqd.Linear(3, 4),
+            lambda: nnq.Embedding(4, 3), lambda: nnqd.LSTM(2, 2), lambda: nnqd.LSTMCell(2, 2)]
+    return R.choice(some if R.random() < 0.5 else strict_layers.rare(R, nnq, nniq, nnquantizable, reference))()
+
+
+def converted():
+    engines = [e for e in torch.backends.quantized.supported_engines if e in ("fbgemm", "qnnpack")]
+    return strict_layers.converted(R, tq, Float, R.choice(engines)) if engines else Float()
 
 
 def parametrized():
@@ -256,7 +267,7 @@ def norm():
     return nn.LayerNorm(c) if kind == 4 else nn.GroupNorm(2, c)
 
 
-def layer():
+def any_layer():
     simple = [lambda: nn.Linear(3, R.choice([2, 4]), bias=R.random() < 0.7), lambda: nn.Conv2d(3, 4, 1), norm, norm,
               lambda: nn.Embedding(3, 2), nn.PReLU, nn.ReLU, Scaled, Keeper, lambda: nn.LSTM(2, 2),
               lambda: nn.MultiheadAttention(4, 2), parametrized, lambda: Residual(2),
@@ -264,10 +275,19 @@ def layer():
     quant = [fake_quantizer, observer, observer, learnable, fixed, qat_layer, qat_layer, wrapped]
     roll = R.random()
     if roll < 0.5:
-        return R.choice(simple)()
-    if roll < 0.96:
+        return R.choice(simple + strict_layers.simple(R))()
+    if roll < 0.75:
         return R.choice(quant)()
+    if roll < 0.94:
+        return R.choice(strict_layers.quantizers(R, tq, nnqat, nniqat, tobs, qconfigs))()
     return quantized()
+
+
+def layer():
+    try:
+        return any_layer()
+    except (AttributeError, RuntimeError, TypeError, AssertionError):  # this torch lacks it, or an engine for it
+        return nnq.QFunctional() if R.random() < 0.5 else Scaled()
 
 
 def nested(depth):
@@ -287,8 +307,10 @@ def model():
     roll = R.random()
     if roll < 0.3:
         return prepared()
-    if roll < 0.36 and VERSION >= (1, 13):
+    if roll < 0.38:
         return prepared_fx()
+    if roll < 0.42:
+        return converted()
     if roll < 0.5:
         return Float()
     if roll < 0.6:

@@ -15,7 +15,7 @@ SUITES = {"1.7": "bullseye", "1.13": "bookworm", "2.6": "trixie", "2.14": "sid"}
 
 def generate(version, folder, seed, count, script="strict_cases.py"):
     """Runs the script under that torch; the reason if it cannot be had."""
-    for path in (os.path.join(HERE, "strict_cases.py"), os.path.join(ROOT, "src", "model", "exporter.py")):
+    for path in (os.path.join(HERE, "strict_cases.py"), os.path.join(HERE, "strict_layers.py"), os.path.join(ROOT, "src", "model", "exporter.py")):
         shutil.copy(path, folder)
     out = os.path.join(folder, "out")
     os.mkdir(out)
