@@ -309,7 +309,7 @@ static bool scan(strict_run *r) {
 }
 
 bool qs_strict_base(strict_run *r, bool strict) {
-    if (!qs_strict_hooks(r)) return false;
+    if (!qs_strict_hooks(r, strict)) return false;
     for (uint32_t i = 0; i < r->mod->entry_count; i++) {
         uint32_t entry = r->mod->first_entry + i;
         if (qs_manifest_entry(r->m, entry)->kind != QS_KIND_EXTRA && !load_one(r, entry, strict))

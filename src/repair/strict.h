@@ -19,6 +19,9 @@ typedef struct qs_strict_source {
     /* n elements of entry i from `first`; false if they are not known without work (observed from a weight)
      * or cannot be read. May be NULL: then nothing is said that depends on values. */
     bool (*values)(const void *ctx, uint32_t i, uint64_t first, size_t n, float *out);
+    /* _metadata[prefix]["spectral_norm"][NAME.version], which the hook of nn.utils.spectral_norm asks for;
+     * -1: None. May be NULL: None everywhere. */
+    int64_t (*spectral_norm)(const void *ctx, qs_str prefix, qs_str name);
 } qs_strict_source;
 
 qs_strict_source qs_strict_source_of_resolution(const qs_resolution *r);

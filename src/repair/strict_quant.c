@@ -40,45 +40,6 @@ static bool inject(strict_run *r, const char *leaf, qs_shape shape, qs_dtype dty
         r, key, (strict_value){.injected = true, .shape_known = true, .shape = shape, .dtype = dtype});
 }
 
-static const qs_module *child(const strict_run *r, const qs_module *mod, const char *leaf) {
-    uint32_t i = mod->first_child == QS_MODULE_NONE
-                     ? QS_MODULE_NONE
-                     : qs_manifest_find_child(r->m, mod->name, qs_str_of(leaf));
-    return i == QS_MODULE_NONE ? NULL : qs_manifest_module(r->m, i);
-}
-
-/* "weight_g" -> "parametrizations.weight.original0", if "weight_v" is there too. */
-static bool rename_weight_norm(strict_run *r, qs_str name) {
-    char leaf[4][256];
-    qs_str key[4];
-    strict_value v[2];
-    int n = (int)(name.n < 200 ? name.n : 200);
-    snprintf(leaf[0], sizeof *leaf, "%.*s_g", n, name.p);
-    snprintf(leaf[1], sizeof *leaf, "%.*s_v", n, name.p);
-    snprintf(leaf[2], sizeof *leaf, "parametrizations.%.*s.original0", n, name.p);
-    snprintf(leaf[3], sizeof *leaf, "parametrizations.%.*s.original1", n, name.p);
-    for (int i = 0; i < 4; i++) {
-        key[i] = qs_strict_key(r, leaf[i]);
-        if (!key[i].p) return qs_nomem(r->err);
-    }
-    for (int i = 0; i < 2; i++) v[i] = qs_strict_get(r, key[i]);
-    if (!v[0].there || !v[1].there) return true;
-    return qs_strict_pop(r, key[0]) && qs_strict_pop(r, key[1]) && qs_strict_put(r, key[2], v[0]) &&
-           qs_strict_put(r, key[3], v[1]);
-}
-
-bool qs_strict_hooks(strict_run *r) {
-    if (r->torch < TORCH_WEIGHT_NORM) return true;
-    const qs_module *all = child(r, r->mod, "parametrizations");
-    for (uint32_t c = all ? all->first_child : QS_MODULE_NONE; c != QS_MODULE_NONE;
-         c = qs_manifest_module(r->m, c)->next_sibling) {
-        const qs_module *list = qs_manifest_module(r->m, c), *first = child(r, list, "0");
-        if (!first || !qs_str_is(first->class_name, "torch.nn.utils.parametrizations._WeightNorm")) continue;
-        if (!rename_weight_norm(r, qs_str_leaf(list->name))) return false;
-    }
-    return true;
-}
-
 static bool load_batchnorm(strict_run *r) {
     if (r->version < 2 && own_entry(r, "running_mean") != UINT32_MAX) {
         qs_str key = qs_strict_key(r, "num_batches_tracked");
@@ -184,7 +145,7 @@ static bool take_two(strict_run *r, const char *a, const char *b, bool replaced)
  * both. */
 static bool share_with_observer(strict_run *r) {
     static const char *const names[] = {"scale", "zero_point"};
-    const qs_module *observer = child(r, r->mod, "activation_post_process");
+    const qs_module *observer = qs_strict_child(r, r->mod, "activation_post_process");
     if (!observer || !qs_str_is(qs_str_leaf(observer->class_name), "FixedQParamsObserver")) return true;
     for (int i = 0; i < 2; i++) {
         uint32_t own = own_entry(r, names[i]), shared = qs_strict_entry(r->m, observer, names[i]);
@@ -333,8 +294,31 @@ static bool need_qparams(strict_run *r) {
     return need_number(r, "scale", "float") && need_number(r, "zero_point", "int");
 }
 
+/* set_weight_bias: a kernel that takes no float weight. What torch says after this sentence lists the
+ * back-ends of its own build. */
+static bool prepack(strict_run *r, const char *leaf, const char *op) {
+    qs_str key = qs_strict_key(r, leaf);
+    if (!key.p) return qs_nomem(r->err);
+    strict_value v = qs_strict_get(r, key);
+    if (!v.there || v.python_type || v.dtype == QS_DTYPE_UNKNOWN || qs_dtype_get(v.dtype)->kind == 'Q')
+        return true;
+    return qs_strict_raise(r, key, r->torch < TORCH_EXTRA_STATE ? "RuntimeError" : "NotImplementedError",
+                           "Could not run 'quantized::%s_prepack' with arguments from the 'CPU' backend.",
+                           op);
+}
+
+/* "conv2d", "conv_transpose1d"; a ReLU behind it changes nothing */
+static bool prepack_conv(strict_run *r) {
+    qs_str name = qs_str_leaf(r->mod->base.n ? r->mod->base : r->mod->class_name);
+    char op[32], dims = name.n >= 2 ? name.p[name.n - 2] : '2';
+    snprintf(op, sizeof op, "conv%s%cd", qs_str_starts(name, QS_STR("ConvTranspose")) ? "_transpose" : "",
+             dims >= '1' && dims <= '3' ? dims : '2');
+    return prepack(r, "weight", op);
+}
+
 static bool load_qconv(strict_run *r) {
-    return need(r, "weight") && need(r, "bias") && need_qparams(r) && qs_strict_base(r, false);
+    return need(r, "weight") && need(r, "bias") && prepack_conv(r) && need_qparams(r) &&
+           qs_strict_base(r, false);
 }
 
 static bool need_all(strict_run *r, const char *const *leaves) {
@@ -368,7 +352,8 @@ static bool load_qpacked(strict_run *r) {
     if (dtype.there && !is_dtype && r->version == 3 &&
         !qs_strict_raise(r, key, "RuntimeError", "Unsupported dtype on dynamic quantized linear!"))
         return false;
-    if (r->version < 3 && !(need(r, "weight") && need(r, "bias"))) return false;
+    if (r->version < 3 && !(need(r, "weight") && need(r, "bias") && prepack(r, "weight", "linear")))
+        return false;
     if (r->version == 3 && !need(r, "_packed_params")) return false;
     return qs_strict_base(r, false);
 }
@@ -392,7 +377,7 @@ bool qs_strict_load(strict_run *r, strict_class c) {
     case STRICT_QLINEAR: return load_qlinear(r);
     case STRICT_QPACKED: return load_qpacked(r);
     case STRICT_QFUNCTIONAL: return need_qparams(r) && qs_strict_base(r, false);
-    case STRICT_QEMBEDDING: return need_all(r, embedding);
+    case STRICT_QEMBEDDING: return prepack(r, "_packed_weight", "embedding_bag") && need_all(r, embedding);
     case STRICT_QPARAMETER: return need_all(r, parameter);
     case STRICT_QRNNCELL: return need_all(r, cell);
     }

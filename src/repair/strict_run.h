@@ -125,8 +125,10 @@ bool qs_strict_advise(strict_run *r, qs_finding_kind kind, qs_str key, const cha
     __attribute__((format(printf, 4, 5)));
 /* Module._load_from_state_dict with strict=True or False. */
 bool qs_strict_base(strict_run *r, bool strict);
-/* What hooks do to the dict before anything is loaded: weight_norm's old names. */
-bool qs_strict_hooks(strict_run *r);
+/* What hooks do to the dict before anything is loaded: old names of weight_norm and spectral_norm. */
+bool qs_strict_hooks(strict_run *r, bool strict);
+/* The child `leaf` of a module, or NULL. */
+const qs_module *qs_strict_child(const strict_run *r, const qs_module *mod, const char *leaf);
 /* The class's own _load_from_state_dict. */
 bool qs_strict_load(strict_run *r, strict_class c);
 

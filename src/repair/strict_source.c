@@ -45,6 +45,26 @@ static void checkpoint_entry(const void *ctx, uint32_t i, qs_str *key, qs_shape 
 static uint32_t checkpoint_find(const void *ctx, qs_str key) {
     return qs_checkpoint_find(ctx, key);
 }
+/* info["spectral_norm"]["weight.version"] */
+static int64_t hook_version(const qs_graph *g, qs_node info, qs_str name) {
+    char leaf[256];
+    snprintf(leaf, sizeof leaf, "%.*s.version", (int)(name.n < 200 ? name.n : 200), name.p ? name.p : "");
+    qs_node hooks = qs_node_get(g, info, "spectral_norm");
+    qs_node version = qs_node_is_dict_like(g, hooks) ? qs_node_get(g, hooks, leaf) : QS_NODE_NONE;
+    return qs_node_kind_of(g, version) == QS_NODE_INT ? qs_node_int(g, version) : -1;
+}
+
+static int64_t checkpoint_spectral_norm(const void *ctx, qs_str prefix, qs_str name) {
+    const qs_graph *g = qs_checkpoint_graph(ctx);
+    qs_node all = qs_checkpoint_metadata_node(ctx);
+    if (all == QS_NODE_NONE)
+        return qs_checkpoint_has_metadata(ctx) ? 1 : -1; /* a whole module writes the newest */
+    for (size_t i = 0; i < qs_node_pairs(g, all); i++)
+        if (qs_str_eq(qs_node_str(g, qs_node_key(g, all, i)), prefix))
+            return hook_version(g, qs_node_value(g, all, i), name);
+    return -1;
+}
+
 static int64_t checkpoint_version(const void *ctx, qs_str prefix) {
     return qs_checkpoint_version(ctx, prefix);
 }
@@ -60,7 +80,8 @@ static bool checkpoint_values(const void *ctx, uint32_t i, uint64_t first, size_
 
 qs_strict_source qs_strict_source_of_checkpoint(const qs_checkpoint *c) {
     return (qs_strict_source){
-        qs_checkpoint_count(c), checkpoint_entry, checkpoint_find, checkpoint_version, c, checkpoint_values};
+        qs_checkpoint_count(c), checkpoint_entry,        checkpoint_find, checkpoint_version, c,
+        checkpoint_values,      checkpoint_spectral_norm};
 }
 
 static void resolution_entry(const void *ctx, uint32_t i, qs_str *key, qs_shape *shape, qs_dtype *dtype,
@@ -110,7 +131,19 @@ static bool resolution_values(const void *ctx, uint32_t i, uint64_t first, size_
     return t && read_values(from, t, first, n, out);
 }
 
+static int64_t resolution_spectral_norm(const void *ctx, qs_str prefix, qs_str name) {
+    const qs_checkpoint *a = qs_resolution_input(ctx)->a;
+    if (qs_checkpoint_metadata_node(a) == QS_NODE_NONE) return checkpoint_spectral_norm(a, prefix, name);
+    for (uint32_t i = 0; i < qs_resolution_metadata_count(ctx); i++) {
+        qs_node info = qs_resolution_metadata_node(ctx, i);
+        if (qs_str_eq(qs_resolution_metadata_prefix(ctx, i), prefix))
+            return info == QS_NODE_NONE ? -1 : hook_version(qs_checkpoint_graph(a), info, name);
+    }
+    return -1;
+}
+
 qs_strict_source qs_strict_source_of_resolution(const qs_resolution *r) {
-    return (qs_strict_source){qs_resolution_live(r), resolution_entry, resolution_find, resolution_version, r,
-                              resolution_values};
+    return (qs_strict_source){
+        qs_resolution_live(r), resolution_entry,        resolution_find, resolution_version, r,
+        resolution_values,     resolution_spectral_norm};
 }

@@ -83,6 +83,12 @@ def same_way(version, folder, case):
     return False
 
 
+def comparable(text):
+    """What a kernel says of a dtype it is not made for ends in the list of this build's back-ends."""
+    start, found, _ = text.partition("from the 'CPU' backend.")
+    return start + found if "_prepack'" in start else text
+
+
 def run(version, seed, count):
     folder = tempfile.mkdtemp(prefix="qatscope-strict-")
     try:
@@ -94,7 +100,7 @@ def run(version, seed, count):
         wrong = 0
         for case in cases:
             status, said, errors = check(version, folder, case)
-            if status == (0 if case["loads"] else 1) and said == case["text"]:
+            if status == (0 if case["loads"] else 1) and said == comparable(case["text"]):
                 continue
             wrong += 1
             if wrong <= int(os.environ.get("STRICT_SHOW", "3")):

@@ -1,0 +1,93 @@
+/* What load_state_dict's hooks do to the dict before a module loads: nn.utils.spectral_norm and
+ * parametrizations.weight_norm still take the names they once wrote (torch/nn/utils/spectral_norm.py,
+ * torch/nn/utils/parametrizations.py). */
+#include "repair/strict_run.h"
+
+const qs_module *qs_strict_child(const strict_run *r, const qs_module *mod, const char *leaf) {
+    uint32_t i = mod->first_child == QS_MODULE_NONE
+                     ? QS_MODULE_NONE
+                     : qs_manifest_find_child(r->m, mod->name, qs_str_of(leaf));
+    return i == QS_MODULE_NONE ? NULL : qs_manifest_module(r->m, i);
+}
+
+/* "weight_g" -> "parametrizations.weight.original0", if "weight_v" is there too. */
+static bool rename_weight_norm(strict_run *r, qs_str name) {
+    char leaf[4][256];
+    qs_str key[4];
+    strict_value v[2];
+    int n = (int)(name.n < 200 ? name.n : 200);
+    snprintf(leaf[0], sizeof *leaf, "%.*s_g", n, name.p);
+    snprintf(leaf[1], sizeof *leaf, "%.*s_v", n, name.p);
+    snprintf(leaf[2], sizeof *leaf, "parametrizations.%.*s.original0", n, name.p);
+    snprintf(leaf[3], sizeof *leaf, "parametrizations.%.*s.original1", n, name.p);
+    for (int i = 0; i < 4; i++) {
+        key[i] = qs_strict_key(r, leaf[i]);
+        if (!key[i].p) return qs_nomem(r->err);
+    }
+    for (int i = 0; i < 2; i++) v[i] = qs_strict_get(r, key[i]);
+    if (!v[0].there || !v[1].there) return true;
+    return qs_strict_pop(r, key[0]) && qs_strict_pop(r, key[1]) && qs_strict_put(r, key[2], v[0]) &&
+           qs_strict_put(r, key[3], v[1]);
+}
+
+/* A module with NAME_orig, NAME_u and NAME_v that nn.utils.spectral_norm has hooked; NAME itself is no state.
+ */
+static bool has_spectral_norm(const strict_run *r, qs_str name) {
+    static const char *const suffix[] = {"u", "v"};
+    char leaf[256];
+    for (int i = 0; i < 2; i++) {
+        snprintf(leaf, sizeof leaf, "%.*s_%s", (int)(name.n < 200 ? name.n : 200), name.p, suffix[i]);
+        uint32_t entry = qs_strict_entry(r->m, r->mod, leaf);
+        if (entry == UINT32_MAX || qs_manifest_entry(r->m, entry)->kind != QS_KIND_BUFFER) return false;
+    }
+    return true;
+}
+
+/* SpectralNormLoadStateDictPreHook: state dicts older than NAME_v held NAME, from which it is computed. */
+static bool spectral_norm(strict_run *r, qs_str name, bool strict) {
+    static const char *const suffix[] = {"_orig", "", "_u", "_v"};
+    int64_t version = r->src->spectral_norm ? r->src->spectral_norm(r->src->ctx, r->mod->name, name) : -1;
+    qs_str key[4];
+    strict_value v[4];
+    char leaf[256];
+    if (version >= 1) return true;
+    for (int i = 0; i < 4; i++) {
+        snprintf(leaf, sizeof leaf, "%.*s%s", (int)(name.n < 200 ? name.n : 200), name.p, suffix[i]);
+        key[i] = qs_strict_key(r, leaf);
+        if (!key[i].p) return qs_nomem(r->err);
+        v[i] = qs_strict_get(r, key[i]);
+    }
+    if (version < 0 && v[0].there && v[2].there && v[3].there && !v[1].there) return true;
+    bool lacking = false;
+    for (int i = 0; i < 3; i++) {
+        lacking |= !v[i].there;
+        if (!v[i].there && strict && !qs_strict_missing(r, key[i])) return false;
+    }
+    if (lacking) return true;
+    strict_value made = {.injected = true, .dtype = v[0].dtype};
+    return qs_strict_pop(r, key[1]) && qs_strict_put(r, key[3], made);
+}
+
+static bool spectral_norms(strict_run *r, bool strict) {
+    for (uint32_t i = 0; i < r->mod->entry_count; i++) {
+        const qs_expected *x = qs_manifest_entry(r->m, r->mod->first_entry + i);
+        qs_str leaf = qs_str_leaf(x->key);
+        if (x->kind != QS_KIND_PARAMETER || !qs_str_ends(leaf, QS_STR("_orig"))) continue;
+        qs_str name = qs_str_sub(leaf, 0, leaf.n - strlen("_orig"));
+        if (has_spectral_norm(r, name) && !spectral_norm(r, name, strict)) return false;
+    }
+    return true;
+}
+
+bool qs_strict_hooks(strict_run *r, bool strict) {
+    if (!spectral_norms(r, strict)) return false;
+    if (r->torch < TORCH_WEIGHT_NORM) return true;
+    const qs_module *all = qs_strict_child(r, r->mod, "parametrizations");
+    for (uint32_t c = all ? all->first_child : QS_MODULE_NONE; c != QS_MODULE_NONE;
+         c = qs_manifest_module(r->m, c)->next_sibling) {
+        const qs_module *list = qs_manifest_module(r->m, c), *first = qs_strict_child(r, list, "0");
+        if (!first || !qs_str_is(first->class_name, "torch.nn.utils.parametrizations._WeightNorm")) continue;
+        if (!rename_weight_norm(r, qs_str_leaf(list->name))) return false;
+    }
+    return true;
+}
