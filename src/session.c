@@ -166,19 +166,22 @@ static bool resolve(const qs_session *s, const qs_plan *plan, qs_resolution **ou
     return qs_resolve(&in, out, e);
 }
 
-static bool derive(const qs_session *s, derived *d, qs_err *e) {
-    if (!resolve(s, s->plan, &d->resolution, e)) return false;
+/* `progress` is asked between the steps; NULL is fine. */
+static bool derive(const qs_session *s, derived *d, const qs_progress *progress, qs_err *e) {
+    enum { STEPS = 3 };
+    if (!resolve(s, s->plan, &d->resolution, e) || !qs_progress_step(progress, 1, STEPS, e)) return false;
     const qs_manifest *target = qs_session_target(s);
     if (target) {
         qs_strict_source src = qs_strict_source_of_resolution(d->resolution);
         if (!qs_strict_run(target, &src, &s->opt.strict, &d->verdict, e)) return false;
     }
+    if (!qs_progress_step(progress, 2, STEPS, e)) return false;
     return qs_compare_make(d->resolution, d->verdict, &d->compare, e);
 }
 
 bool qs_session_refresh(qs_session *s, qs_err *e) {
     derived d = {0};
-    if (!derive(s, &d, e)) {
+    if (!derive(s, &d, NULL, e)) {
         derived_free(&d);
         return false;
     }
@@ -201,7 +204,8 @@ static bool open_new(const qs_session *s, const qs_exchange *x, qs_session *n, q
     switch (x->what) {
     case QS_DOCUMENT_A: return qs_checkpoint_open(x->path, &open, &n->a, e);
     case QS_DOCUMENT_B:
-        return qs_checkpoint_open(x->path, &open, &n->b, e) && qs_manifest_from_checkpoint(n->b, &n->of_b, e);
+        return qs_checkpoint_open(x->path, &open, &n->b, e) && qs_progress_step(x->progress, 0, 3, e) &&
+               qs_manifest_from_checkpoint(n->b, &n->of_b, e);
     case QS_DOCUMENT_MANIFEST: return qs_manifest_open(x->path, &open.limits, &n->manifest, e);
     case QS_DOCUMENT_LOG: return qs_log_manifest(x->path, s->a, &open.limits, &n->manifest, summary, e);
     }
@@ -232,7 +236,7 @@ bool qs_session_exchange(qs_session *s, const qs_exchange *x, qs_log_summary *su
     move_documents(s, &fresh, x->what);
     if (empty) s->plan = empty;
     s->check_content = x->what == QS_DOCUMENT_A;
-    if (ok && !derive(s, &d, e)) {
+    if (ok && !derive(s, &d, x->progress, e)) {
         ok = false;
         *plan_fails = e->code == QS_E_REFUSED && qs_plan_count(s->plan) > 0;
     }

@@ -250,7 +250,11 @@ static void draw_busy(const qs_app *a, qs_grid *g) {
         qs_drawz(p, x, 0, x < bar ? QS_PEN(HIST) : QS_PEN(DIM), x < bar ? "█" : "·");
     double rate = a->busy.seconds > 0 ? (double)a->busy.done / a->busy.seconds : 0;
     double left = rate > 0 ? (double)(a->busy.total - a->busy.done) / rate : 0;
-    qs_drawf(p, 0, 1, QS_PEN(NORMAL), "%.0f %%   %.0f MB/s   %.0f s left", share * 100, rate / 1e6, left);
+    int x = qs_drawf(p, 0, 1, QS_PEN(NORMAL), "%.0f %%", share * 100);
+    bool steps = a->busy.total < 1000; /* a few large ones: no rate */
+    bool bytes = strcmp(a->busy.what, "saving") == 0;
+    if (!steps) x = qs_drawf(p, x + 3, 1, QS_PEN(NORMAL), bytes ? "%.0f MB/s" : "%.1f M/s", rate / 1e6);
+    if (!steps) qs_drawf(p, x + 3, 1, QS_PEN(NORMAL), "%.0f s left", left);
     qs_draw_right(p, p.w, 1, QS_PEN(KEY), QS_STR("Esc cancels"));
 }
 

@@ -139,13 +139,14 @@ typedef struct qs_save_summary {
     uint32_t live, mark[QS_MARK_COUNT];
     uint32_t misfits; /* what safetensors cannot hold, and the first of them */
     char misfit[200];
-    uint64_t bytes; /* of the tensors */
+    uint64_t bytes;     /* of the tensors */
+    char elsewhere[64]; /* a device other than the CPU that storages of A or B say they are of; "" */
 } qs_save_summary;
 
 typedef struct qs_save_state {
     qs_line path;
-    int field; /* 0 path, 1 format, 2 overwrite, 3 in place */
-    bool overwrite, in_place;
+    int field; /* 0 path, 1 format, 2 overwrite, 3 in place, 4 cpu */
+    bool overwrite, in_place, cpu;
     qs_save_summary sum;
     char problem[600];
 } qs_save_state;

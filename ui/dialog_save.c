@@ -17,9 +17,18 @@ void qs_save_open(qs_app *a) {
     qs_save_open_as(a, qs_str_of(path));
 }
 
+static void find_device(const qs_checkpoint *c, qs_save_summary *s) {
+    for (uint32_t i = 0; c && !s->elsewhere[0] && i < qs_checkpoint_storage_count(c); i++) {
+        qs_str where = qs_checkpoint_storage(c, i)->location;
+        if (where.n && !qs_str_is(where, "cpu")) qs_str_printable(where, s->elsewhere, sizeof s->elsewhere);
+    }
+}
+
 static void sum_up(const qs_app *a, qs_save_summary *s) {
     const qs_resolution *r = qs_session_resolution(a->s);
     *s = (qs_save_summary){.live = qs_resolution_live(r)};
+    find_device(qs_session_a(a->s), s);
+    find_device(qs_session_b(a->s), s);
     for (uint32_t i = 0; i < qs_resolution_count(r); i++) {
         const qs_resolved *x = qs_resolution_entry(r, i);
         s->mark[x->mark]++;
@@ -34,7 +43,7 @@ void qs_save_open_as(qs_app *a, qs_str path) {
     qs_save_state *s = &a->save;
     if (a->opt.read_only) return qs_app_say(a, "read-only: nothing is written");
     s->field = 0;
-    s->overwrite = s->in_place = false;
+    s->overwrite = s->in_place = s->cpu = false;
     s->problem[0] = 0;
     s->path.history = &a->paths;
     qs_line_set(&s->path, path);
@@ -44,7 +53,7 @@ void qs_save_open_as(qs_app *a, qs_str path) {
 
 /* ---- drawing ---- */
 
-enum { LABEL_W = 8 };
+enum { LABEL_W = 8, FIELDS = 5 };
 
 static void draw_check(qs_pane p, int y, bool on, bool focused, const char *text) {
     int x = qs_drawz(p, LABEL_W, y, QS_PEN(KEY), on ? "[x] " : "[ ] ");
@@ -108,7 +117,7 @@ static void save_draw(const qs_app *a, qs_grid *g) {
     const qs_save_state *s = &a->save;
     const qs_verdict *v = qs_session_verdict(a->s);
     bool safe = qs_is_safetensors_name(s->path.text);
-    qs_pane p = qs_dialog_box(a, g, 90, 15, "save the result", "");
+    qs_pane p = qs_dialog_box(a, g, 90, 16, "save the result", "");
     qs_drawz(p, 0, 0, QS_PEN(KEY), "as");
     qs_line_draw(&s->path, p, LABEL_W, 0, p.w - LABEL_W, s->field == 0);
     qs_drawz(p, 0, 1, QS_PEN(KEY), "format");
@@ -116,7 +125,12 @@ static void save_draw(const qs_app *a, qs_grid *g) {
     qs_dialog_choice(p, x, 1, safe, s->field == 1, "safetensors");
     draw_check(p, 2, s->overwrite, s->field == 2, "replace the file if it exists");
     draw_check(p, 3, s->in_place, s->field == 3, "it may be A itself (the old one is kept as NAME.bak)");
-    draw_description(a, g, qs_pane_sub(p, 0, 5, p.w, p.h - 7));
+    char device[128] = "every tensor on the CPU (all are already)";
+    if (s->sum.elsewhere[0])
+        snprintf(device, sizeof device, "every tensor on the CPU (some say %s: no load without one)",
+                 s->sum.elsewhere);
+    draw_check(p, 4, s->cpu, s->field == 4, device);
+    draw_description(a, g, qs_pane_sub(p, 0, 6, p.w, p.h - 8));
     if (v)
         qs_drawz(p, 0, p.h - 2, qs_verdict_loads(v) ? QS_PEN(YES) : QS_PEN(NO),
                  qs_verdict_loads(v) ? " would load: YES " : " would load: NO ");
@@ -142,8 +156,10 @@ static bool change_field(qs_app *a) {
         other_format(a);
     else if (s->field == 2)
         s->overwrite = !s->overwrite;
-    else
+    else if (s->field == 3)
         s->in_place = !s->in_place;
+    else
+        s->cpu = !s->cpu;
     s->problem[0] = 0;
     return true;
 }
@@ -170,7 +186,7 @@ static void accept(qs_app *a) {
     }
     qs_progress p = qs_app_busy(a, "saving");
     qs_write_options opt = {
-        .in_place = s->in_place, .overwrite = s->overwrite || s->in_place, .progress = &p};
+        .in_place = s->in_place, .overwrite = s->overwrite || s->in_place, .cpu = s->cpu, .progress = &p};
     qs_history_add(&a->paths, qs_line_text(&s->path));
     char path[QS_LINE_MAX];
     qs_path_expand(qs_line_text(&s->path), path, sizeof path);
@@ -192,9 +208,9 @@ static bool save_command(qs_app *a, qs_command c) {
     qs_save_state *s = &a->save;
     switch (c) {
     case QS_CMD_DIALOG_DOWN:
-    case QS_CMD_DIALOG_NEXT: return s->field = (s->field + 1) % 4, true;
+    case QS_CMD_DIALOG_NEXT: return s->field = (s->field + 1) % FIELDS, true;
     case QS_CMD_DIALOG_UP:
-    case QS_CMD_DIALOG_PREV: return s->field = (s->field + 3) % 4, true;
+    case QS_CMD_DIALOG_PREV: return s->field = (s->field + FIELDS - 1) % FIELDS, true;
     case QS_CMD_DIALOG_OK: return accept(a), true;
     default: return false;
     }

@@ -54,7 +54,7 @@ void qs_draw_fit(qs_pane p, int x, int y, int width, qs_pen pen, qs_str text, bo
 int qs_draw_right(qs_pane p, int end, int y, qs_pen pen, qs_str text);
 void qs_draw_fill(qs_pane p, int x, int y, int w, int h, qs_pen pen);
 void qs_draw_hline(qs_pane p, int y, qs_pen pen);
-/* Put the selection bar (or take no pen but this one) under existing cells. */
+/* Put the selection bar under existing cells; screen readers are told that this is the line. */
 void qs_pane_select(qs_pane p, int y);
 /* A frame around the whole pane with a title in its upper edge; the inside is blanked. Returns the inside. */
 qs_pane qs_draw_box(qs_pane p, qs_str title, qs_str note);

@@ -52,6 +52,8 @@ static bool read_metadata(qs_checkpoint *c, qs_node dict, qs_err *e) {
     return true;
 }
 
+enum { ENTRIES_A_STEP = 1 << 16 };
+
 static bool fill_state_dict(qs_checkpoint *c, qs_node dict, qs_err *e) {
     size_t n = qs_node_pairs(c->graph, dict);
     if (!qs_reserve(&c->entries, n) || !qs_map_reserve(&c->entry_by_key, n)) return qs_nomem(e);
@@ -60,6 +62,7 @@ static bool fill_state_dict(qs_checkpoint *c, qs_node dict, qs_err *e) {
         if (qs_ckpt_key(c->graph, qs_node_key(c->graph, dict, i), &key) &&
             !qs_ckpt_add_entry(c, key, qs_node_value(c->graph, dict, i), false, e))
             return false;
+        if (i % ENTRIES_A_STEP == 0 && !qs_progress_step(c->limits.progress, i, n, e)) return false;
     }
     return read_metadata(c, dict, e);
 }

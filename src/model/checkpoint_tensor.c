@@ -439,6 +439,8 @@ static bool add_tensor(qs_checkpoint *c, qs_node n, qs_err *e) {
     return qs_push(&c->tensors, t) || qs_nomem(e);
 }
 
+enum { NODES_A_STEP = 1 << 16 }; /* between two looks at whether anybody still waits */
+
 /* A node is made after what it is made of, so one pass meets every storage before the tensors in it. */
 static bool scan_nodes(scan *s) {
     const qs_graph *g = s->c->graph;
@@ -447,6 +449,7 @@ static bool scan_nodes(scan *s) {
         qs_node_kind kind = qs_node_kind_of(g, n);
         if (kind == QS_NODE_PERSID && !add_storage(s, n)) return false;
         if (kind == QS_NODE_REDUCE && !add_tensor(s->c, n, s->e)) return false;
+        if (n % NODES_A_STEP == 0 && !qs_progress_step(s->c->limits.progress, n, count, s->e)) return false;
     }
     return true;
 }
