@@ -342,6 +342,8 @@ def worker(path):
         state._metadata["activation_post_process"]["version"] = 2
         m = by_channel()
         claim("09: old names with an old version: success is reported", message(lambda: m.load_state_dict(state)) == "")
+        claim("old names are looked for without a version up to 2.2",
+              ("min_vals" in missing(by_channel, "activation_post_process.min_val", metadata=False)) == (version < 203))
         claim("09: and the shape is taken over", list(m.activation_post_process.min_val.shape) == [4])
         claim("10: the default QAT config is fused", type(q.get_default_qat_qconfig("fbgemm").weight()).__name__ == "FusedMovingAvgObsFakeQuantize")
         m = q.FusedMovingAvgObsFakeQuantize(observer=MA, quant_min=-128, quant_max=127, dtype=torch.qint8, qscheme=torch.per_tensor_symmetric)
