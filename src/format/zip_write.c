@@ -9,13 +9,17 @@
 #include "base/vec.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <zlib.h>
 
 enum {
-    BUFFER = 4 << 20,
-    STEP = 1 << 20, /* asked from a source at once, and reported */
+    BUFFER = 512 << 10,
+    STEP = 256 << 10,      /* asked from a source at once, and reported */
+    KERNEL_STEP = 8 << 20, /* the same of the kernel */
+    BLOCK = 64 << 10,      /* what file systems share is a multiple of their block, which divides this */
+    WRITEBACK = 32 << 20,  /* the disk begins to write when so much is there, not only at the fsync */
     ALIGN = 64,
     LOCAL_SIZE = 30,
     CRC_AT = 14, /* in a local header */
@@ -29,6 +33,7 @@ typedef struct record {
     qs_zip_source source;
     void *ctx;
     uint32_t crc;
+    qs_zip_origin origin; /* fd -1: none */
 } record;
 
 struct qs_zip_out {
@@ -41,7 +46,8 @@ struct qs_zip_out {
     uint64_t done;
     unsigned char *buf;
     size_t n;
-    uint64_t at; /* file offset of buf[0] */
+    uint64_t at;     /* file offset of buf[0] */
+    uint64_t handed; /* bytes the disk was asked to write */
 };
 
 bool qs_zip_out_open(int fd, qs_str prefix, qs_zip_out **out, qs_err *e) {
@@ -75,12 +81,16 @@ bool qs_zip_out_add(qs_zip_out *z, qs_str name, uint64_t size, qs_zip_source sou
     memcpy(p, z->prefix.p, z->prefix.n);
     p[z->prefix.n] = '/';
     memcpy(p + z->prefix.n + 1, name.p, name.n);
-    record r = {.name = {p, n}, .size = size, .source = source, .ctx = ctx};
+    record r = {.name = {p, n}, .size = size, .source = source, .ctx = ctx, .origin.fd = -1};
     uint32_t i = (uint32_t)z->records.n, at = qs_map_add(&z->names, r.name, i);
     if (at == QS_MAP_NONE || !qs_push(&z->records, r)) return qs_nomem(e);
     if (at != i) return qs_fail(e, QS_E_REFUSED, "two records would be named %.*s", QS_FMT(name));
     z->total += size;
     return true;
+}
+
+void qs_zip_out_origin(qs_zip_out *z, const qs_zip_origin *origin) {
+    z->records.v[z->records.n - 1].origin = *origin;
 }
 
 /* ---- bytes ---- */
@@ -98,10 +108,18 @@ static bool write_at(const qs_zip_out *z, uint64_t at, const void *buf, size_t n
     return true;
 }
 
+/* Only a hint: the fsync at the end is what counts. */
+static void hand_over(qs_zip_out *z) {
+    if (z->at - z->handed < WRITEBACK) return;
+    (void)!sync_file_range(z->fd, (off_t)z->handed, (off_t)(z->at - z->handed), SYNC_FILE_RANGE_WRITE);
+    z->handed = z->at;
+}
+
 static bool flush(qs_zip_out *z, qs_err *e) {
     if (!write_at(z, z->at, z->buf, z->n, e)) return false;
     z->at += z->n;
     z->n = 0;
+    hand_over(z);
     return true;
 }
 
@@ -158,9 +176,39 @@ static void put_local(qs_zip_out *z, const record *r) {
     z->n += pad;
 }
 
+/* Not a failure of the disk: this kernel does not copy between these two files. */
+static bool cannot_copy(int error) {
+    return error == EXDEV || error == ENOSYS || error == EOPNOTSUPP || error == EINVAL || error == EPERM;
+}
+
+/* n bytes to the end of the file, *did of them: all, or less where the kernel cannot copy between these
+ * files. */
+static bool copy(qs_zip_out *z, int fd, uint64_t from, uint64_t n, uint64_t *did, const qs_progress *progress,
+                 qs_err *e) {
+    if (!flush(z, e)) return false;
+    for (*did = 0; *did < n;) {
+        off_t in = (off_t)(from + *did), out = (off_t)z->at;
+        uint64_t step = n - *did < KERNEL_STEP ? n - *did : KERNEL_STEP;
+        ssize_t got = copy_file_range(fd, &in, z->fd, &out, (size_t)step, 0);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0 && !cannot_copy(errno))
+            return qs_fail_errno(e, QS_E_IO, errno, "cannot write the new file");
+        if (got <= 0) return true;
+        *did += (uint64_t)got;
+        z->at += (uint64_t)got;
+        z->done += (uint64_t)got;
+        hand_over(z);
+        if (!qs_progress_step(progress, z->done < z->total ? z->done : z->total, z->total, e)) return false;
+    }
+    return true;
+}
+
 static bool put_content(qs_zip_out *z, record *r, const qs_progress *progress, qs_err *e) {
     uLong crc = crc32(0, NULL, 0);
-    for (uint64_t done = 0; done < r->size;) {
+    uint64_t copied = 0;
+    bool known = r->origin.fd >= 0;
+    if (known && !copy(z, r->origin.fd, r->origin.at, r->size, &copied, progress, e)) return false;
+    for (uint64_t done = copied; done < r->size;) {
         if (z->n == BUFFER && !flush(z, e)) return false;
         size_t n = BUFFER - z->n < STEP ? BUFFER - z->n : STEP;
         if (r->size - done < n) n = (size_t)(r->size - done);
@@ -171,7 +219,7 @@ static bool put_content(qs_zip_out *z, record *r, const qs_progress *progress, q
         z->done += n;
         if (!qs_progress_step(progress, z->done, z->total, e)) return false;
     }
-    r->crc = (uint32_t)crc;
+    r->crc = known ? r->origin.crc : (uint32_t)crc;
     return true;
 }
 
@@ -192,6 +240,46 @@ static bool put_record(qs_zip_out *z, record *r, const qs_progress *progress, qs
     r->header = here(z);
     put_local(z, r);
     return put_content(z, r, progress, e) && patch_crc(z, r, e);
+}
+
+/* ---- what stands in another file just so ---- */
+
+/* Do r's header and content stand at byte `at` of its origin's file? The content's end, 0 if not. */
+static uint64_t stands(qs_zip_out *z, record *r, uint64_t at) {
+    unsigned char there[UINT16_MAX + LOCAL_SIZE + 24 + ALIGN];
+    if (r->origin.fd < 0) return 0;
+    r->header = at;
+    z->n = 0;
+    put_local(z, r);
+    size_t n = z->n;
+    z->n = CRC_AT;
+    put(z, r->origin.crc, 4);
+    z->n = 0;
+    if (r->origin.at != at + n || pread(r->origin.fd, there, n, (off_t)at) != (ssize_t)n) return 0;
+    return memcmp(z->buf, there, n) == 0 ? at + n + r->size : 0;
+}
+
+/* Copies the records that stand in one file as they shall stand here, up to a border of blocks; *next is the
+ * first that does not, or of which not all was copied. */
+static bool put_head(qs_zip_out *z, size_t *next, const qs_progress *progress, qs_err *e) {
+    uint64_t end = 0, did = 0;
+    int fd = z->records.n ? z->records.v[0].origin.fd : -1;
+    size_t i = 0;
+    for (uint64_t to; i < z->records.n && z->records.v[i].origin.fd == fd; end = to, i++)
+        if (!(to = stands(z, &z->records.v[i], end))) break;
+    *next = 0;
+    /* The piece after the last border is copied by itself: whole blocks alone can be shared. */
+    uint64_t whole = end / BLOCK * BLOCK, rest = 0;
+    if (!whole) return true;
+    if (!copy(z, fd, 0, whole, &did, progress, e)) return false;
+    if (did == whole && !copy(z, fd, whole, end - whole, &rest, progress, e)) return false;
+    if (did + rest == end) {
+        for (size_t k = 0; k < i; k++) z->records.v[k].crc = z->records.v[k].origin.crc;
+        *next = i;
+        return true;
+    }
+    z->at = z->done = 0; /* not between these files: all is written anew, over what was copied */
+    return true;
 }
 
 static bool put_central(qs_zip_out *z, const record *r, qs_err *e) {
@@ -261,7 +349,9 @@ bool qs_zip_out_close(qs_zip_out *z, const qs_progress *progress, qs_err *e) {
     z->buf = malloc(BUFFER);
     bool ok = z->buf || qs_nomem(e);
     ok = ok && qs_progress_step(progress, 0, z->total, e);
-    for (size_t i = 0; ok && i < z->records.n; i++) ok = put_record(z, &z->records.v[i], progress, e);
+    size_t first = 0;
+    ok = ok && put_head(z, &first, progress, e);
+    for (size_t i = first; ok && i < z->records.n; i++) ok = put_record(z, &z->records.v[i], progress, e);
     uint64_t directory = here(z);
     for (size_t i = 0; ok && i < z->records.n; i++) ok = put_central(z, &z->records.v[i], e);
     ok = ok && put_end(z, directory, e);

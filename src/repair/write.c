@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <zlib.h>
 
 bool qs_out_storage_read(const qs_out_storage *s, uint64_t offset, void *buf, size_t n, qs_err *e) {
     if (s->from) return qs_storage_read(s->from, s->storage, offset, buf, n, e);
@@ -121,6 +122,14 @@ static bool check_target(const qs_resolution *r, const char *path, const qs_writ
 
 /* ---- the archive ---- */
 
+/* Our own order of records, which torch never writes. */
+static bool is_ours(const qs_container *c) {
+    uint32_t n = qs_container_count(c);
+    return qs_container_kind(c) == QS_FILE_TORCH_ZIP && n > 1 &&
+           qs_str_is(qs_container_record(c, 0)->name, "version") &&
+           qs_str_is(qs_container_record(c, n - 1)->name, "data.pkl");
+}
+
 /* The file's base name without its last extension, as torch names the folder inside. */
 static qs_str prefix_of(const char *path) {
     const char *slash = strrchr(path, '/');
@@ -138,6 +147,20 @@ static bool from_memory(void *ctx, uint64_t offset, void *buf, size_t n, qs_err 
 
 static bool from_storage(void *ctx, uint64_t offset, void *buf, size_t n, qs_err *e) {
     return qs_out_storage_read(ctx, offset, buf, n, e);
+}
+
+/* The record announced last is one of c: let the kernel copy it. Not where there is no checksum to take
+ * along. */
+static bool copy_from(qs_zip_out *z, const qs_container *c, uint32_t record, uint64_t bytes, qs_err *e) {
+    const qs_record *rec = qs_container_record(c, record);
+    qs_zip_origin o = {.fd = qs_file_fd(qs_container_file(c))};
+    if (qs_container_kind(c) != QS_FILE_TORCH_ZIP || !rec || rec->deflated || rec->size != bytes ||
+        (rec->crc == 0 && bytes))
+        return true;
+    o.crc = rec->crc;
+    if (!qs_record_offset(c, record, &o.at, e)) return false;
+    if (o.at != QS_ERR_NO_OFFSET) qs_zip_out_origin(z, &o);
+    return true;
 }
 
 static bool add_text(qs_zip_out *z, const char *name, qs_str s, qs_err *e) {
@@ -169,14 +192,25 @@ static bool add_extras(qs_writer *w, qs_zip_out *z, qs_err *e) {
         extra *x = QS_ARENA_NEW(&w->arena, extra);
         if (!x) return qs_nomem(e);
         *x = (extra){c, i};
-        if (!qs_zip_out_add(z, rec->name, rec->size, from_record, x, e)) return false;
+        if (!qs_zip_out_add(z, rec->name, rec->size, from_record, x, e) || !copy_from(z, c, i, rec->size, e))
+            return false;
     }
     return true;
 }
 
+/* A small record that is always the same; a file of ours has it already. */
+static bool add_own(const qs_writer *w, qs_zip_out *z, const char *name, qs_str s, qs_err *e) {
+    const qs_container *c = qs_checkpoint_container(w->a.c);
+    uint32_t at = is_ours(c) ? qs_container_find(c, qs_str_of(name)) : UINT32_MAX;
+    if (!add_text(z, name, s, e)) return false;
+    if (at == UINT32_MAX || qs_container_record(c, at)->crc != crc32(0, (const Bytef *)s.p, (uInt)s.n))
+        return true;
+    return copy_from(z, c, at, s.n, e);
+}
+
 /* data.pkl last: a later rename then rewrites only the end of the file. */
 static bool announce(qs_writer *w, qs_zip_out *z, qs_err *e) {
-    if (!add_text(z, "version", QS_STR("3\n"), e) || !add_text(z, "byteorder", QS_STR("little"), e))
+    if (!add_own(w, z, "version", QS_STR("3\n"), e) || !add_own(w, z, "byteorder", QS_STR("little"), e))
         return false;
     for (size_t i = 0; i < w->storages.n; i++) {
         qs_out_storage *s = &w->storages.v[i];
@@ -186,6 +220,9 @@ static bool announce(qs_writer *w, qs_zip_out *z, qs_err *e) {
         bool ok =
             name.failed ? qs_nomem(e) : qs_zip_out_add(z, qs_buf_str(&name), s->bytes, from_storage, s, e);
         qs_buf_free(&name);
+        if (ok && s->from)
+            ok = copy_from(z, qs_checkpoint_container(s->from),
+                           qs_checkpoint_storage(s->from, s->storage)->record, s->bytes, e);
         if (!ok) return false;
     }
     return add_extras(w, z, e) && add_text(z, "data.pkl", qs_buf_str(&w->pickle), e);
@@ -193,7 +230,9 @@ static bool announce(qs_writer *w, qs_zip_out *z, qs_err *e) {
 
 static bool write_archive(qs_writer *w, const char *path, int fd, const qs_progress *progress, qs_err *e) {
     qs_zip_out *z = NULL;
-    if (!qs_zip_out_open(fd, prefix_of(path), &z, e)) return false;
+    const qs_container *c = qs_checkpoint_container(w->a.c);
+    /* A file of ours keeps its folder's name, for its storages to stay where they are. */
+    if (!qs_zip_out_open(fd, is_ours(c) ? qs_container_prefix(c) : prefix_of(path), &z, e)) return false;
     if (!announce(w, z, e)) {
         qs_zip_out_abandon(z);
         return false;
