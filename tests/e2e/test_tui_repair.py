@@ -79,7 +79,7 @@ def whole_job():
         t.type(out)
         t.keys("Enter")
         t.until("exists")
-        t.keys("Tab", "Space", "Enter")  # replace it
+        t.keys("Tab", "Tab", "Space", "Enter")  # replace it
         t.until("read back and verified")
         t.keys("q")
         t.until("ready>", gone=["Module / key"])
