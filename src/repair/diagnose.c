@@ -166,19 +166,32 @@ static bool safe_pairs(doctor *x, qs_rename_pair **out, size_t *n) {
     return true;
 }
 
-static bool repair_names(doctor *x, bool *done) {
-    qs_rename_pair *pairs;
-    size_t n;
-    bool found = false;
-    *done = false;
-    if (!safe_pairs(x, &pairs, &n)) return false;
-    if (n == 0) return true;
+/* As one rule, if one says the same. */
+static bool rename_pairs(doctor *x, const qs_rename_pair *pairs, size_t n, bool *done) {
     qs_action a;
+    bool found = false;
     if (!qs_rule_for_pairs(qs_compare_resolution(x->t.c), pairs, n, &x->d->arena, &a, &found, x->e))
         return false;
     if (!found)
         a = (qs_action){.kind = QS_ACT_RENAME, .pairs = pairs, .pair_count = n, .bn_eps = __builtin_nan("")};
     return attempt(x, &a, true, done);
+}
+
+/* Before names: a block that is numbered otherwise may have the name of another one. */
+static bool repair_numbers(doctor *x, bool *done) {
+    qs_rename_pair *pairs = NULL;
+    size_t n = 0;
+    *done = false;
+    if (!qs_match_renumber(x->t.c, &x->d->arena, &pairs, &n, x->e)) return false;
+    return n == 0 || rename_pairs(x, pairs, n, done);
+}
+
+static bool repair_names(doctor *x, bool *done) {
+    qs_rename_pair *pairs;
+    size_t n;
+    *done = false;
+    if (!safe_pairs(x, &pairs, &n)) return false;
+    return n == 0 || rename_pairs(x, pairs, n, done);
 }
 
 /* Buffers the thop profiler leaves in a saved model: numbers about the model, none of its parameters. */
@@ -285,16 +298,18 @@ static bool repair_init(doctor *x, bool *done) {
     return ok;
 }
 
-enum { ROUNDS = 4 };
+enum { ROUNDS = 6 };
 
 /* A repair can bring the next one to light (a prefix hides float -> QAT), so renames are looked for in
  * rounds. */
 static bool treat(doctor *x, const facts *f) {
-    bool done = true;
+    bool done;
     if (!repair_prefix(x, &done)) return false;
-    for (int round = 0; round < ROUNDS; round++) {
-        if (!repair_names(x, &done)) return false;
-        if (!done) break;
+    done = true;
+    for (int round = 0; round < ROUNDS && done; round++) {
+        bool numbers, names;
+        if (!repair_numbers(x, &numbers) || !repair_names(x, &names)) return false;
+        done = numbers || names;
     }
     bool to_float = f->quant_here > 0 && f->quant_wanted == 0;
     return repair_drop(x, to_float, &done) && repair_init(x, &done);

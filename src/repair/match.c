@@ -29,10 +29,18 @@ bool qs_match_wanted(const qs_compare *c, uint32_t row, qs_shape *shape) {
     return x->shape_known;
 }
 
+/* The last parts agree; where underscores stand for dots, one ends in the other. */
+static bool same_leaf(qs_str from, qs_str to) {
+    qs_str a = qs_str_leaf(from), b = qs_str_leaf(to);
+    if (qs_str_eq(a, b)) return true;
+    return a.n > b.n && a.p[a.n - b.n - 1] == '_' && qs_str_ends(a, b);
+}
+
 qs_fit qs_match_fit(const qs_compare *c, uint32_t from, uint32_t to) {
     const qs_row *f = qs_compare_row(c, from), *t = qs_compare_row(c, to);
-    if (qs_match_is_quant(f) != qs_match_is_quant(t) || (qs_match_is_quant(f) && f->role != t->role))
+    if (qs_match_is_quant(f) && qs_match_is_quant(t) && f->role != t->role && f->family == t->family)
         return QS_FIT_NO;
+    if (qs_match_is_quant(f) != qs_match_is_quant(t) && !same_leaf(f->key, t->key)) return QS_FIT_NO;
     const qs_resolved *x = qs_resolution_entry(qs_compare_resolution(c), f->r);
     qs_shape want;
     if (!qs_match_wanted(c, to, &want) || !x->shape_known) return QS_FIT_UNKNOWN;
@@ -105,7 +113,8 @@ static int by_from(const void *a, const void *b) {
     return x->from < y->from ? -1 : x->from > y->from;
 }
 
-static bool assign(const qs_matcher *m, char *taken, qs_matches *out, qs_err *e) {
+/* The best first; only what may be applied without asking, if `safe`. */
+static bool assign(const qs_matcher *m, bool safe, char *taken, qs_matches *out, qs_err *e) {
     if (m->found.n) qsort(m->found.v, m->found.n, sizeof *m->found.v, by_confidence);
     claim *claims = claims_by_row(m, e);
     if (!claims) return false;
@@ -114,8 +123,10 @@ static bool assign(const qs_matcher *m, char *taken, qs_matches *out, qs_err *e)
         const qs_candidate *x = &m->found.v[i];
         uint32_t row = m->froms.v[x->from].row;
         if (taken[row] || taken[x->to]) continue;
+        qs_suggestion s = suggest(m, x, claims);
+        if (safe && !s.safe) continue;
         taken[row] = taken[x->to] = 1;
-        ok = qs_push(&out->v, suggest(m, x, claims)) || qs_nomem(e);
+        ok = qs_push(&out->v, s) || qs_nomem(e);
     }
     free(claims);
     return ok;
@@ -134,6 +145,7 @@ static bool take_sides(qs_matcher *m, qs_err *e) {
     for (uint32_t i = 0; i < qs_compare_rows(m->c); i++) {
         const qs_row *row = qs_compare_row(m->c, i);
         bool ok = true;
+        m->anchored |= row->m != QS_NO_INDEX && !qs_match_is_gap(row);
         if (qs_match_is_gap(row))
             ok = qs_push(&m->tos, i);
         else if (qs_match_is_spare(row))
@@ -150,9 +162,14 @@ static bool run(qs_matcher *m, qs_matches *out, qs_err *e) {
     char *taken = calloc(out->rows + 1u, 1);
     if (!taken) return qs_nomem(e);
     if (m->prefix_sure) out->prefix = m->prefix;
-    bool ok = qs_match_collect(m, e) && assign(m, taken, out, e);
+    bool ok = qs_match_collect(m, e) && assign(m, true, taken, out, e);
+    /* What is doubtful by the rules may be clear by the modules, or by words; words know nothing of numbers.
+     */
+    size_t before = m->found.n;
+    ok = ok && qs_match_collect_modules(m, taken, e) &&
+         (m->found.n > before || qs_match_collect_foreign(m, taken, e)) && assign(m, false, taken, out, e);
     m->found.n = 0;
-    ok = ok && qs_match_collect_weak(m, taken, e) && assign(m, taken, out, e);
+    ok = ok && qs_match_collect_weak(m, taken, e) && assign(m, false, taken, out, e);
     free(taken);
     return ok;
 }

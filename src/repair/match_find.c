@@ -45,8 +45,6 @@ typedef struct finder {
     qs_str *key_now; /* by entry of A: its name now, prefix changed; n == 0 if dropped */
     qs_map cores;    /* of all keys of the target: row, or AMBIGUOUS */
     qs_map from_cores;
-    qs_map flat;      /* gaps with _ for every dot: row, or AMBIGUOUS */
-    qs_map flat_from; /* froms likewise: index */
     qs_buf name;
 } finder;
 
@@ -258,7 +256,8 @@ static bool try_joined(finder *f, uint32_t from, qs_str head, const char *middle
 static bool rule_prefix(finder *f, uint32_t from) {
     qs_str key = f->m->froms.v[from].key;
     if (qs_str_eq(key, qs_compare_row(f->m->c, f->m->froms.v[from].row)->key)) return true;
-    return try_name(f, from, key, 0.99, "same name but for a prefix on every key", f->m->prefix_sure);
+    return try_name(f, from, key, f->m->prefix_sure ? 0.99 : 0.8, "same name but for a prefix on every key",
+                    f->m->prefix_sure);
 }
 
 static bool rule_wrap(finder *f, uint32_t from) {
@@ -339,51 +338,12 @@ static bool rule_core(finder *f, uint32_t from) {
     return try_name(f, from, qs_compare_row(f->m->c, to)->key, 0.95, "same name but for wrappers", true);
 }
 
-/* mmcv's EMA hook writes dots as underscores. */
-static qs_str flatten(finder *f, qs_str key) {
-    f->name.n = 0;
-    for (size_t i = 0; i < key.n; i++) qs_buf_addc(&f->name, key.p[i] == '.' ? '_' : key.p[i]);
-    return qs_buf_str(&f->name);
-}
-
-static bool enter_flat(finder *f, qs_map *map, qs_str key, uint32_t value) {
-    qs_str flat = qs_arena_str(&f->m->arena, flatten(f, key));
-    uint32_t stored = flat.p && !f->name.failed ? qs_map_add(map, flat, value) : QS_MAP_NONE;
-    if (stored == QS_MAP_NONE) return qs_nomem(f->e);
-    return stored == value || qs_map_put(map, flat, AMBIGUOUS) || qs_nomem(f->e);
-}
-
-static bool is_undotted(qs_str key) {
-    return memchr(key.p ? key.p : "", '.', key.n) == NULL && key.n > 0;
-}
-
-/* Only if some name has no dot at all: with dots on both sides the other rules see more. */
-static bool find_flat(finder *f) {
-    bool any = false;
-    for (size_t i = 0; i < f->m->froms.n; i++) any |= is_undotted(f->m->froms.v[i].key);
-    for (size_t i = 0; any && i < f->m->tos.n; i++)
-        if (!enter_flat(f, &f->flat, qs_compare_row(f->m->c, f->m->tos.v[i])->key, f->m->tos.v[i]))
-            return false;
-    for (uint32_t i = 0; any && i < f->m->froms.n; i++)
-        if (!enter_flat(f, &f->flat_from, f->m->froms.v[i].key, i)) return false;
-    return true;
-}
-
-static bool rule_flat(finder *f, uint32_t from) {
-    qs_str key = f->m->froms.v[from].key;
-    if (!f->flat.n || !is_undotted(key)) return true;
-    qs_str flat = flatten(f, key);
-    uint32_t to = qs_map_get(&f->flat, flat), own = qs_map_get(&f->flat_from, flat);
-    if (to == QS_MAP_NONE || to == AMBIGUOUS || own != from) return true;
-    return try_name(f, from, qs_compare_row(f->m->c, to)->key, 0.92, "same name with . for _", true);
-}
-
 static bool apply_rules(finder *f) {
     for (uint32_t i = 0; i < f->m->froms.n; i++) {
         size_t before = f->m->found.n;
         if (!rule_prefix(f, i) || !rule_wrap(f, i) || !rule_norm(f, i) || !rule_tail(f, i)) return false;
         /* A name found already needs no second reason. */
-        if (f->m->found.n == before && (!rule_core(f, i) || !rule_flat(f, i))) return false;
+        if (f->m->found.n == before && !rule_core(f, i)) return false;
     }
     return true;
 }
@@ -391,7 +351,7 @@ static bool apply_rules(finder *f) {
 bool qs_match_collect(qs_matcher *m, qs_err *e) {
     finder f = {.m = m, .e = e};
     bool ok = change_prefixes(&f) && names_now(&f) && find_places(&f) && find_norms(&f) && find_cores(&f) &&
-              find_flat(&f) && apply_rules(&f);
+              apply_rules(&f);
     qs_vec_free(&f.places);
     qs_map_free(&f.by_parent);
     qs_vec_free(&f.norms);
@@ -401,8 +361,6 @@ bool qs_match_collect(qs_matcher *m, qs_err *e) {
     qs_vec_free(&f.parent_placed);
     qs_map_free(&f.cores);
     qs_map_free(&f.from_cores);
-    qs_map_free(&f.flat);
-    qs_map_free(&f.flat_from);
     qs_buf_free(&f.name);
     return ok;
 }

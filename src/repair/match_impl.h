@@ -32,6 +32,7 @@ typedef struct qs_matcher {
     QS_VEC(uint32_t) tos;        /* rows the target expects and the result lacks */
     QS_VEC(qs_candidate) found;
     qs_prefix_change prefix;
+    bool anchored;    /* some keys are where the model expects them: it is no other model altogether */
     bool prefix_sure; /* made of wrappers, or so many keys meet that it is no chance */
 } qs_matcher;
 
@@ -44,8 +45,8 @@ static inline bool qs_match_is_quant(const qs_row *row) {
     return row->role != QS_ROLE_NONE && row->role != QS_ROLE_WEIGHT;
 }
 typedef enum qs_fit { QS_FIT_NO, QS_FIT_SHAPE, QS_FIT_UNKNOWN, QS_FIT_YES } qs_fit;
-/* May the entry of row `from` fill row `to`? NO: one is a quantizer's and the other is not. SHAPE: shapes
- * differ. */
+/* May the entry of row `from` fill row `to`? NO: one is a quantizer's and the other is not, though their last
+ * parts differ (a wrapper in its name hides what a key is). SHAPE: shapes differ. */
 qs_fit qs_match_fit(const qs_compare *c, uint32_t from, uint32_t to);
 /* The shape an entry of the target must have; false if unknown. */
 bool qs_match_wanted(const qs_compare *c, uint32_t row, qs_shape *shape);
@@ -54,6 +55,10 @@ bool qs_match_wanted(const qs_compare *c, uint32_t row, qs_shape *shape);
 bool qs_match_find_prefix(qs_matcher *m, qs_err *e);
 /* Collect candidates for every from into m->found. */
 bool qs_match_collect(qs_matcher *m, qs_err *e);
+/* Modules with another name, or with something around them. `taken` has a byte a row. */
+bool qs_match_collect_modules(qs_matcher *m, const char *taken, qs_err *e);
+/* Names that are the same without the words only one side knows. */
+bool qs_match_collect_foreign(qs_matcher *m, const char *taken, qs_err *e);
 /* The rest: unique endings, then order within groups of equal last part and shape. `taken` has a byte a row.
  */
 bool qs_match_collect_weak(qs_matcher *m, const char *taken, qs_err *e);

@@ -147,13 +147,22 @@ static bool better(qs_prefix_change a, size_t sa, qs_prefix_change b, size_t sb)
     return a.strip.n + a.add.n < b.strip.n + b.add.n;
 }
 
-/* Made of wrappers' words, or one side is empty and nearly every key meets its gap. */
+static bool ends_in_number(qs_str prefix) {
+    qs_str last = qs_str_leaf(qs_str_sub(prefix, 0, prefix.n ? prefix.n - 1 : 0));
+    for (size_t i = 0; i < last.n; i++)
+        if (last.p[i] < '0' || last.p[i] > '9') return false;
+    return last.n > 0;
+}
+
+/* Made of wrappers' words, or nearly every key meets its gap; a few more must where one name stands for
+ * another. */
 static bool sure(const witnesses *w, qs_prefix_change x) {
     size_t asked;
     if (by_wrapper(x)) return true;
-    if (x.strip.n && x.add.n) return false;
-    size_t met = score(w, x, SIZE_MAX, &asked);
-    return met >= 4 && met * 10 >= asked * 9;
+    /* which block of a list is which is decided by all of them: qs_match_renumber */
+    if (ends_in_number(x.strip) && ends_in_number(x.add)) return false;
+    size_t met = score(w, x, SIZE_MAX, &asked), least = x.strip.n && x.add.n ? 8 : 4;
+    return met >= least && met * 10 >= asked * 9;
 }
 
 /* A handful of lucky names is no prefix; of a wrapper's words fewer are enough. */

@@ -137,7 +137,8 @@ static void test_no_repair_where_none_is_sure(void **state) {
     static const small_entry a[] = {F32("enc.0.weight", 4, 4), F32("enc.1.weight", 4, 4),
                                     F32("enc.1.bias", 4)};
     static const small_entry b[] = {F32("dec.0.weight", 4, 4), F32("dec.1.weight", 4, 4),
-                                    F32("dec.1.bias", 4)};
+                                    F32("dec.1.bias", 4),      F32("aux.0.weight", 4, 4),
+                                    F32("aux.1.weight", 4, 4), F32("aux.1.bias", 4)};
     diagnosed y = diagnose(SMALL_OPEN(a), SMALL_OPEN(b));
     assert_int_equal(y.d->kind, QS_DIAG_OTHER);
     assert_int_equal(y.d->action_count, 0);

@@ -183,6 +183,103 @@ static void test_renumbering_is_only_suggested(void **state) {
     found_free(&f);
 }
 
+static void test_renamed_modules(void **state) {
+    (void)state;
+    /* the whole model under another name, one layer inside a wrapper nobody knows */
+    static const small_entry a[] = {F32("trunk.0.conv.weight", 4, 3, 3, 3),
+                                    BN("trunk.0.bn", 4),
+                                    F32("trunk.1.shell.conv.weight", 6, 4, 1, 1),
+                                    BN("trunk.1.shell.bn", 6),
+                                    F32("top.weight", 8, 6),
+                                    F32("top.bias", 8),
+                                    F32("here", 3)};
+    static const small_entry b[] = {F32("model.0.conv.weight", 4, 3, 3, 3),
+                                    BN("model.0.bn", 4),
+                                    F32("model.1.conv.weight", 6, 4, 1, 1),
+                                    BN("model.1.bn", 6),
+                                    F32("head.weight", 8, 6),
+                                    F32("head.bias", 8),
+                                    F32("here", 3)};
+    found f = match(SMALL_OPEN(a), SMALL_OPEN(b));
+    assert_match(&f, "trunk.0.conv.weight", "model.0.conv.weight", true);
+    assert_match(&f, "trunk.0.bn.running_var", "model.0.bn.running_var", true);
+    assert_match(&f, "trunk.1.shell.conv.weight", "model.1.conv.weight", true);
+    assert_match(&f, "trunk.1.shell.bn.bias", "model.1.bn.bias", true);
+    assert_match(&f, "top.weight", "head.weight", true);
+    found_free(&f);
+    /* two modules alike on both sides: which is which, nothing tells */
+    static const small_entry twins[] = {F32("x.weight", 8, 6), F32("x.bias", 8), F32("y.weight", 8, 6),
+                                        F32("y.bias", 8)};
+    static const small_entry others[] = {F32("p.weight", 8, 6), F32("p.bias", 8), F32("q.weight", 8, 6),
+                                         F32("q.bias", 8)};
+    f = match(SMALL_OPEN(twins), SMALL_OPEN(others));
+    for (size_t i = 0; i < qs_matches_count(f.m); i++) assert_false(qs_matches_get(f.m, i)->safe);
+    found_free(&f);
+}
+
+static void test_one_word_everywhere(void **state) {
+    (void)state;
+    /* the same shapes in every layer: endings tell nothing, the word that only one side knows does */
+    static const small_entry a[] = {F32("m.0.inner.a.weight", 4, 4),
+                                    F32("m.0.inner.b.weight", 4, 4),
+                                    F32("m.1.inner.a.weight", 4, 4),
+                                    F32("m.1.inner.b.weight", 4, 4),
+                                    F32("m.2.inner.a.weight", 4, 4),
+                                    F32("m.2.inner.b.weight", 4, 4),
+                                    F32("here", 3)};
+    static const small_entry b[] = {F32("m.0.a.weight", 4, 4),
+                                    F32("m.0.b.weight", 4, 4),
+                                    F32("m.1.a.weight", 4, 4),
+                                    F32("m.1.b.weight", 4, 4),
+                                    F32("m.2.a.weight", 4, 4),
+                                    F32("m.2.b.weight", 4, 4),
+                                    F32("here", 3)};
+    found f = match(SMALL_OPEN(a), SMALL_OPEN(b));
+    assert_match(&f, "m.0.inner.b.weight", "m.0.b.weight", true);
+    assert_match(&f, "m.2.inner.a.weight", "m.2.a.weight", true);
+    found_free(&f);
+}
+
+static const char *renumbered(const qs_rename_pair *pairs, size_t n, const char *key) {
+    for (size_t i = 0; i < n; i++)
+        if (qs_str_is(pairs[i].from, key)) return pairs[i].to.p;
+    return "";
+}
+
+static void test_renumbering(void **state) {
+    (void)state;
+    /* activations between the layers: 2 and 4 are names of the model, too, but of other layers */
+    static const small_entry a[] = {F32("f.0.weight", 4, 4), F32("f.2.weight", 4, 4), F32("f.4.weight", 4, 4),
+                                    F32("f.6.weight", 4, 4), F32("f.8.weight", 4, 4)};
+    static const small_entry b[] = {F32("f.0.weight", 4, 4), F32("f.1.weight", 4, 4), F32("f.2.weight", 4, 4),
+                                    F32("f.3.weight", 4, 4), F32("f.4.weight", 4, 4)};
+    qs_arena arena = {0};
+    qs_rename_pair *pairs = NULL;
+    size_t n;
+    found f = match(SMALL_OPEN(a), SMALL_OPEN(b));
+    assert_true(qs_match_renumber(f.x.c, &arena, &pairs, &n, &f.x.e));
+    assert_int_equal(n, 4);
+    assert_string_equal(renumbered(pairs, n, "f.2.weight"), "f.1.weight");
+    assert_string_equal(renumbered(pairs, n, "f.4.weight"), "f.2.weight");
+    assert_string_equal(renumbered(pairs, n, "f.8.weight"), "f.4.weight");
+    found_free(&f);
+    /* another number of layers, or other contents: order tells nothing */
+    static const small_entry fewer[] = {F32("f.0.weight", 4, 4), F32("f.2.weight", 4, 4),
+                                        F32("f.9.weight", 4, 4)};
+    static const small_entry mixed[] = {F32("f.0.weight", 4, 4), F32("f.2.weight", 4, 5),
+                                        F32("f.4.weight", 4, 4), F32("f.6.weight", 4, 4),
+                                        F32("f.8.weight", 4, 4)};
+    f = match(SMALL_OPEN(fewer), SMALL_OPEN(b));
+    assert_true(qs_match_renumber(f.x.c, &arena, &pairs, &n, &f.x.e));
+    assert_int_equal(n, 0);
+    found_free(&f);
+    f = match(SMALL_OPEN(mixed), SMALL_OPEN(b));
+    assert_true(qs_match_renumber(f.x.c, &arena, &pairs, &n, &f.x.e));
+    assert_int_equal(n, 0);
+    found_free(&f);
+    qs_arena_free(&arena);
+}
+
 static void test_underscores(void **state) {
     (void)state;
     static const small_entry a[] = {F32("backbone_conv1_weight", 4, 2), F32("neck_fc_weight", 4, 2),
@@ -227,7 +324,9 @@ int main(void) {
         cmocka_unit_test(test_float_into_qat),    cmocka_unit_test(test_misleading_order_is_not_safe),
         cmocka_unit_test(test_shapes_veto),       cmocka_unit_test(test_prefixes),
         cmocka_unit_test(test_ties_are_not_safe), cmocka_unit_test(test_renumbering_is_only_suggested),
-        cmocka_unit_test(test_underscores),       cmocka_unit_test(test_candidates),
+        cmocka_unit_test(test_renamed_modules),   cmocka_unit_test(test_one_word_everywhere),
+        cmocka_unit_test(test_renumbering),       cmocka_unit_test(test_underscores),
+        cmocka_unit_test(test_candidates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

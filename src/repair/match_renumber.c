@@ -1,0 +1,203 @@
+/* Blocks of a Sequential or ModuleList that are numbered otherwise in the model: 0, 2, 4 for 0, 1, 2. Names
+ * that both sides have are no evidence then (2 is the model's 1), so all blocks of one parent are paired by
+ * order, and only if there are as many, each with the same contents as its partner. */
+#include "repair/match_impl.h"
+
+#include <stdlib.h>
+
+/* What is below a node on one side: last parts and shapes of all tensors but quantizers' and BatchNorm's
+ * counters, which come and go, added up, so that wrapping and folding change nothing. */
+typedef struct contents {
+    uint64_t sum;
+    uint32_t count;
+} contents;
+
+typedef struct block {
+    uint64_t number;
+    uint32_t node;
+} block;
+
+typedef struct renumber {
+    const qs_compare *c;
+    qs_arena *arena;
+    qs_err *e;
+    contents *side[2];   /* of the result, of the target; by node */
+    bool shapes;         /* known of every entry of the target */
+    qs_map quant_leaves; /* last parts of quantizers' tensors: a name with something in it hides what it is */
+    bool *done;          /* by node: below a block that was paired already */
+    QS_VEC(block) blocks[2];
+    QS_VEC(qs_rename_pair) pairs;
+    qs_buf name;
+} renumber;
+
+static bool is_counted(const renumber *x, qs_str leaf) {
+    return !qs_str_is(leaf, "num_batches_tracked") && qs_map_get(&x->quant_leaves, leaf) == QS_MAP_NONE;
+}
+
+static bool find_quant_leaves(renumber *x) {
+    for (uint32_t i = 0; i < qs_compare_rows(x->c); i++) {
+        const qs_row *row = qs_compare_row(x->c, i);
+        if (qs_match_is_quant(row) && !qs_map_put(&x->quant_leaves, qs_str_leaf(row->key), i))
+            return qs_nomem(x->e);
+    }
+    return true;
+}
+
+static contents contents_of(const renumber *x, qs_str key, qs_shape shape) {
+    qs_str leaf = qs_str_leaf(key);
+    uint64_t h = qs_hash(leaf.p, leaf.n, 1);
+    if (x->shapes) h = qs_hash(shape.dim, shape.ndim * sizeof *shape.dim, h);
+    return (contents){h, 1};
+}
+
+static void add(contents *to, contents what) {
+    to->sum += what.sum;
+    to->count += what.count;
+}
+
+static void count_row(renumber *x, const qs_row *row) {
+    qs_shape want = {0};
+    if (!is_counted(x, qs_str_leaf(row->key))) return;
+    if (row->m != QS_NO_INDEX) {
+        qs_match_wanted(x->c, (uint32_t)(row - qs_compare_row(x->c, 0)), &want);
+        add(&x->side[1][row->tree], contents_of(x, row->key, want));
+    }
+    if (row->r == QS_NO_INDEX || row->mark == QS_MARK_DROPPED) return;
+    const qs_resolved *r = qs_resolution_entry(qs_compare_resolution(x->c), row->r);
+    add(&x->side[0][row->tree], contents_of(x, row->key, r->shape));
+}
+
+/* Nodes come after their parents, so one pass from the end adds everything up. */
+static void count_all(renumber *x) {
+    qs_shape unused;
+    x->shapes = true;
+    for (uint32_t i = 0; i < qs_compare_rows(x->c) && x->shapes; i++)
+        if (qs_compare_row(x->c, i)->m != QS_NO_INDEX) x->shapes = qs_match_wanted(x->c, i, &unused);
+    for (uint32_t i = 0; i < qs_compare_rows(x->c); i++) count_row(x, qs_compare_row(x->c, i));
+    for (uint32_t i = qs_compare_nodes(x->c); i-- > 1;)
+        for (int s = 0; s < 2; s++) add(&x->side[s][qs_compare_node(x->c, i)->parent], x->side[s][i]);
+}
+
+/* ---- the blocks of one parent ---- */
+
+enum { DIGITS_MAX = 9 };
+
+static bool number_of(qs_str name, uint64_t *out) {
+    *out = 0;
+    if (!name.n || name.n > DIGITS_MAX || (name.n > 1 && name.p[0] == '0')) return false;
+    for (size_t i = 0; i < name.n; i++) {
+        if (name.p[i] < '0' || name.p[i] > '9') return false;
+        *out = *out * 10 + (uint64_t)(name.p[i] - '0');
+    }
+    return true;
+}
+
+static int by_number(const void *a, const void *b) {
+    uint64_t x = ((const block *)a)->number, y = ((const block *)b)->number;
+    return x < y ? -1 : x > y;
+}
+
+static bool find_blocks(renumber *x, uint32_t parent) {
+    x->blocks[0].n = x->blocks[1].n = 0;
+    for (uint32_t i = qs_compare_node(x->c, parent)->first_child; i != QS_NO_INDEX;
+         i = qs_compare_node(x->c, i)->next_sibling) {
+        block b = {.node = i};
+        if (!number_of(qs_compare_node(x->c, i)->name, &b.number)) continue;
+        for (int s = 0; s < 2; s++)
+            if (x->side[s][i].count && !qs_push(&x->blocks[s], b)) return qs_nomem(x->e);
+    }
+    for (int s = 0; s < 2; s++)
+        if (x->blocks[s].n) qsort(x->blocks[s].v, x->blocks[s].n, sizeof *x->blocks[s].v, by_number);
+    return true;
+}
+
+/* Other numbers, as many blocks, and each with its partner's contents? */
+static bool is_renumbered(const renumber *x) {
+    bool other = false;
+    if (x->blocks[0].n != x->blocks[1].n) return false;
+    for (size_t i = 0; i < x->blocks[0].n; i++) {
+        const block *a = &x->blocks[0].v[i], *b = &x->blocks[1].v[i];
+        contents p = x->side[0][a->node], q = x->side[1][b->node];
+        other |= a->node != b->node;
+        if (p.count != q.count || p.sum != q.sum) return false;
+    }
+    return other;
+}
+
+static bool add_pair(renumber *x, qs_str key, qs_str was, qs_str now) {
+    x->name.n = 0;
+    qs_buf_add(&x->name, now);
+    qs_buf_add(&x->name, qs_str_sub(key, was.n, key.n));
+    qs_rename_pair p = {qs_arena_str(x->arena, key), {NULL, 0}};
+    if (!x->name.failed) p.to = qs_arena_str(x->arena, qs_buf_str(&x->name));
+    return (p.from.p && p.to.p && qs_push(&x->pairs, p)) || qs_nomem(x->e);
+}
+
+/* All entries of the result below `node`, which is the block `top` or in it, get the name of the block `to`.
+ */
+static bool pair_below(renumber *x, uint32_t top, uint32_t to) {
+    qs_str was = qs_compare_node(x->c, top)->path, now = qs_compare_node(x->c, to)->path;
+    uint32_t i = top;
+    for (;;) {
+        const qs_tree_node *n = qs_compare_node(x->c, i);
+        const qs_row *row = n->row == QS_NO_INDEX ? NULL : qs_compare_row(x->c, n->row);
+        x->done[i] = true;
+        if (row && row->r != QS_NO_INDEX && row->mark != QS_MARK_DROPPED && !add_pair(x, row->key, was, now))
+            return false;
+        if (n->first_child != QS_NO_INDEX) {
+            i = n->first_child;
+            continue;
+        }
+        while (i != top && qs_compare_node(x->c, i)->next_sibling == QS_NO_INDEX)
+            i = qs_compare_node(x->c, i)->parent;
+        if (i == top) return true;
+        i = qs_compare_node(x->c, i)->next_sibling;
+    }
+}
+
+static bool pair_blocks(renumber *x) {
+    for (size_t i = 0; i < x->blocks[0].n; i++) {
+        uint32_t from = x->blocks[0].v[i].node, to = x->blocks[1].v[i].node;
+        x->done[to] = true;
+        if (from != to && !pair_below(x, from, to)) return false;
+    }
+    return true;
+}
+
+static bool search(renumber *x) {
+    for (uint32_t i = 0; i < qs_compare_nodes(x->c); i++) {
+        const qs_tree_node *n = qs_compare_node(x->c, i);
+        if (i && x->done[n->parent]) x->done[i] = true;
+        if (x->done[i] || n->row != QS_NO_INDEX) continue;
+        if (!find_blocks(x, i)) return false;
+        if (is_renumbered(x) && !pair_blocks(x)) return false;
+    }
+    return true;
+}
+
+bool qs_match_renumber(const qs_compare *c, qs_arena *arena, qs_rename_pair **out, size_t *n, qs_err *e) {
+    size_t nodes = qs_compare_nodes(c);
+    renumber x = {.c = c, .arena = arena, .e = e};
+    x.side[0] = calloc(nodes + 1, sizeof *x.side[0]);
+    x.side[1] = calloc(nodes + 1, sizeof *x.side[1]);
+    x.done = calloc(nodes + 1, sizeof *x.done);
+    *n = 0;
+    bool ok = (x.side[0] && x.side[1] && x.done) || qs_nomem(e);
+    ok = ok && find_quant_leaves(&x);
+    if (ok) count_all(&x);
+    ok = ok && search(&x);
+    if (ok && x.pairs.n) {
+        *out = QS_ARENA_ARRAY(arena, x.pairs.n, qs_rename_pair);
+        ok = *out || qs_nomem(e);
+        if (ok) memcpy(*out, x.pairs.v, x.pairs.n * sizeof **out);
+        *n = x.pairs.n;
+    }
+    free(x.side[0]);
+    free(x.side[1]);
+    free(x.done);
+    qs_map_free(&x.quant_leaves);
+    for (int s = 0; s < 2; s++) qs_vec_free(&x.blocks[s]);
+    qs_vec_free(&x.pairs);
+    qs_buf_free(&x.name);
+    return ok;
+}
