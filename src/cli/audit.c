@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 static const struct {
     qs_audit_class cls;
@@ -103,9 +104,11 @@ static void add_items_json(qs_buf *b, const qs_audit *a) {
     }
 }
 
-static void print_json(const qs_audit *a) {
+static void print_json(const char *file, const qs_audit *a) {
     qs_buf b = {0};
-    qs_buf_addf(&b, "{\"runs_code\": %s, \"worst\": \"%s\", \"broken\": %s,\n \"pickles\": [",
+    qs_buf_addz(&b, "{\"file\": ");
+    qs_buf_add_json(&b, qs_str_of(file));
+    qs_buf_addf(&b, ", \"runs_code\": %s, \"worst\": \"%s\", \"broken\": %s,\n \"pickles\": [",
                 qs_audit_worst(a) == QS_AUDIT_CODE ? "true" : "false", qs_audit_class_name(qs_audit_worst(a)),
                 is_broken(a) ? "true" : "false");
     add_pickles_json(&b, a);
@@ -116,21 +119,41 @@ static void print_json(const qs_audit *a) {
     qs_buf_free(&b);
 }
 
-int qs_cmd_audit(int argc, char **argv) {
-    qs_cli_common common = {0};
-    const char *pos[1];
+static void print_line(const char *file, const qs_audit *a) {
+    qs_str_fput_printable(qs_str_of(file), stdout);
+    printf(": %s%s\n", is_broken(a) ? "a pickle breaks off; " : "",
+           a->pickles.n ? verdict(a) : "no pickle, nothing that could run");
+}
+
+typedef struct audit_args {
+    qs_cli_common common;
+    const char *pos[QS_CLI_FILES];
+    bool many;
+} audit_args;
+
+static bool audit_one(void *ctx, const char *file, int *status, qs_err *e) {
+    const audit_args *x = ctx;
     qs_audit *a = NULL;
-    qs_err e = QS_ERR_INIT;
-    const qs_opt opts[] = {QS_CLI_OPT_JSON(&common), QS_CLI_OPT_QUIET(&common)};
-    qs_parse p = qs_cli_parse(argc, argv, opts, sizeof opts / sizeof *opts, pos, 1, 1);
-    if (p != QS_PARSE_OK) return p == QS_PARSE_DONE ? 0 : 2;
-    if (!qs_audit_open(pos[0], NULL, &a, &e)) return qs_cli_fail(&e);
-    if (common.json)
-        print_json(a);
+    if (!qs_audit_open(file, NULL, &a, e)) return false;
+    if (x->common.json)
+        print_json(file, a);
+    else if (x->many)
+        print_line(file, a);
     else
         print_text(a);
     /* A pickle that breaks off is bad input, unless worse was found before. */
-    int status = qs_audit_worst(a) == QS_AUDIT_CODE ? 1 : is_broken(a) ? 3 : 0;
+    *status = qs_audit_worst(a) == QS_AUDIT_CODE ? 1 : is_broken(a) ? 3 : 0;
     qs_audit_close(a);
+    return true;
+}
+
+int qs_cmd_audit(int argc, char **argv) {
+    audit_args *a = calloc(1, sizeof *a);
+    if (!a) return 4;
+    const qs_opt opts[] = {QS_CLI_OPT_JSON(&a->common), QS_CLI_OPT_QUIET(&a->common)};
+    qs_parse p = qs_cli_parse(argc, argv, opts, sizeof opts / sizeof *opts, a->pos, 1, QS_CLI_FILES);
+    int status = p == QS_PARSE_DONE ? 0 : 2;
+    if (p == QS_PARSE_OK) status = qs_cli_over_files(a->pos, a->common.json, &a->many, audit_one, a);
+    free(a);
     return status;
 }

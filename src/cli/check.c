@@ -1,6 +1,8 @@
 /* qatscope check: would load_state_dict take it? The answer in torch's words on stdout, advice on stderr. */
 #include "cli/cli.h"
 
+#include <stdlib.h>
+
 #include "teach/trace.h"
 
 static const char *const kind_names[] = {
@@ -101,12 +103,14 @@ typedef struct answer {
     qs_strict_version versions[QS_STRICT_VERSIONS];
 } answer;
 
-static void print_json(const answer *x, const qs_buf *message, bool strict) {
+static void print_json(const char *file, const answer *x, const qs_buf *message, bool strict) {
     const qs_verdict *v = x->v;
     char torch[16];
     qs_buf b = {0};
     version_text(qs_verdict_torch(v), torch);
-    qs_buf_addf(&b, "{\"loads\": %s, \"torch\": \"%s\", \"strict\": %s,\n \"message\": ",
+    qs_buf_addz(&b, "{\"file\": ");
+    qs_buf_add_json(&b, qs_str_of(file));
+    qs_buf_addf(&b, ", \"loads\": %s, \"torch\": \"%s\", \"strict\": %s,\n \"message\": ",
                 qs_verdict_loads(v) ? "true" : "false", torch, strict ? "true" : "false");
     qs_buf_add_json(&b, qs_buf_str(message));
     qs_buf_addz(&b, ",\n \"findings\": [");
@@ -128,14 +132,15 @@ static void print_json(const answer *x, const qs_buf *message, bool strict) {
 
 typedef struct check_args {
     qs_cli_common common;
-    const char *torch, *pos[2];
-    bool no_strict, assign, trace;
+    const char *torch, *file, *pos[QS_CLI_FILES]; /* file: the one being checked */
+    bool no_strict, assign, trace, many;
+    qs_strict_options strict;
 } check_args;
 
 static bool open_target(const check_args *a, const qs_checkpoint *c, const qs_open_options *open,
                         qs_manifest **out, qs_err *e) {
     if (a->common.manifest) return qs_manifest_open(a->common.manifest, &open->limits, out, e);
-    if (!a->pos[1]) return qs_log_manifest(a->common.log, c, &open->limits, out, NULL, e);
+    if (a->common.log) return qs_log_manifest(a->common.log, c, &open->limits, out, NULL, e);
     qs_checkpoint *b = NULL;
     if (!qs_checkpoint_open(a->pos[1], open, &b, e)) return false;
     bool ok = qs_manifest_from_checkpoint(b, out, e);
@@ -150,12 +155,37 @@ static void print_versions(const qs_strict_version *versions) {
     qs_buf_free(&b);
 }
 
+/* "FILE: loads", or how much of what stands against it. */
+static void print_line(const char *file, const qs_verdict *v) {
+    static const char *const words[KINDS] = {
+        [QS_FIND_MISSING] = "missing",       [QS_FIND_UNEXPECTED] = "unexpected",
+        [QS_FIND_SIZE] = "of another shape", [QS_FIND_COPY] = "that cannot be copied",
+        [QS_FIND_RAISES] = "that raise",     [QS_FIND_FORWARD] = "that fail later",
+        [QS_FIND_TRUNCATED] = "cut short",
+    };
+    size_t count[KINDS] = {0};
+    for (size_t i = 0; i < qs_verdict_count(v); i++) count[qs_verdict_finding(v, i)->kind]++;
+    qs_str_fput_printable(qs_str_of(file), stdout);
+    printf(": %s", qs_verdict_loads(v) ? "loads" : "would not load");
+    const char *between = ": ";
+    for (int k = 0; k < KINDS; k++) {
+        if (!words[k] || !count[k]) continue;
+        printf("%s%zu %s", between, count[k], words[k]);
+        between = ", ";
+    }
+    printf("\n");
+}
+
 static bool print_answer(const check_args *a, const answer *x, qs_err *e) {
     qs_buf message = {0};
+    if (a->many && !a->common.json) {
+        print_line(a->file, x->v);
+        return true;
+    }
     bool ok = qs_verdict_message(x->v, &message) && qs_verdict_result(x->v, &message);
     if (ok && x->trace && !a->common.json) print_trace(x->trace);
     if (ok && a->common.json)
-        print_json(x, &message, !a->no_strict);
+        print_json(a->file, x, &message, !a->no_strict);
     else if (ok)
         print_message(&message);
     if (ok && !a->common.json && !a->common.quiet) {
@@ -170,59 +200,79 @@ static bool judge(const check_args *a, const qs_strict_options *strict, const qs
                   qs_err *e) {
     qs_strict_source src = qs_strict_source_of_resolution(r);
     const qs_manifest *target = qs_resolution_input(r)->target;
-    bool all = a->common.json || !a->common.quiet;
+    bool all = a->common.json || (!a->common.quiet && !a->many);
     return qs_strict_run(target, &src, strict, &x->v, e) &&
            (!a->trace || qs_trace_make(r, x->v, &x->trace, e)) &&
            (!all || qs_strict_versions(target, &src, strict, x->versions, e)) && print_answer(a, x, e);
 }
 
-static int check(const check_args *a, const qs_strict_options *strict) {
+static bool check_one(void *ctx, const char *file, int *status, qs_err *e) {
+    check_args *a = ctx;
     qs_open_options open = {.root = a->common.root, .limits = QS_LIMITS_DEFAULT};
     qs_checkpoint *c = NULL;
     qs_manifest *target = NULL;
     qs_resolution *r = NULL;
     answer x = {0};
-    qs_err e = QS_ERR_INIT;
     qs_plan *plan = qs_plan_new();
-    bool ok = (plan || qs_nomem(&e)) && qs_checkpoint_open(a->pos[0], &open, &c, &e) &&
-              open_target(a, c, &open, &target, &e);
+    a->file = file;
+    bool ok = (plan || qs_nomem(e)) && qs_checkpoint_open(file, &open, &c, e) &&
+              open_target(a, c, &open, &target, e);
     qs_resolve_input in = {.a = c, .target = target, .plan = plan};
-    ok = ok && qs_resolve(&in, &r, &e) && judge(a, strict, r, &x, &e);
-    int status = ok ? !qs_verdict_loads(x.v) : qs_cli_fail(&e);
+    ok = ok && qs_resolve(&in, &r, e) && judge(a, &a->strict, r, &x, e);
+    if (ok) *status = !qs_verdict_loads(x.v);
     qs_trace_free(x.trace);
     qs_verdict_free(x.v);
     qs_resolution_free(r);
     qs_manifest_close(target);
     qs_checkpoint_close(c);
     qs_plan_free(plan);
-    return status;
+    return ok;
+}
+
+/* Without a manifest or a log the second of two checkpoints is the target, and there is one to check. */
+static int check(check_args *a) {
+    const char *const first[QS_CLI_FILES] = {a->pos[0]};
+    bool pair = !a->common.manifest && !a->common.log;
+    return qs_cli_over_files(pair ? first : a->pos, a->common.json, &a->many, check_one, a);
+}
+
+static bool read_options(check_args *a, qs_err *e) {
+    a->strict = (qs_strict_options){.strict = !a->no_strict, .assign = a->assign};
+    if (a->torch) a->strict.torch_minor = qs_cli_torch_version(a->torch);
+    if (a->torch && !a->strict.torch_minor)
+        return qs_fail(e, QS_E_USAGE, "--torch %s: give a version like 1.13 or 2.6", a->torch);
+    bool target = a->common.manifest || a->common.log;
+    if (!target && !a->pos[1])
+        return qs_fail(e, QS_E_USAGE,
+                       "nothing to check against: give -m MANIFEST, --log FILE or a second checkpoint");
+    if (!target && a->pos[2])
+        return qs_fail(e, QS_E_USAGE, "checking more than one file wants -m MANIFEST or --log FILE");
+    bool once = (a->common.log && strcmp(a->common.log, "-") == 0) ||
+                (a->common.manifest && strcmp(a->common.manifest, "-") == 0);
+    return !once || !a->pos[1] ||
+           qs_fail(e, QS_E_USAGE,
+                   "standard input can be read once: check one file, or name the manifest's or log's");
 }
 
 int qs_cmd_check(int argc, char **argv) {
-    check_args a = {0};
+    check_args *a = calloc(1, sizeof *a);
+    if (!a) return 4;
     const qs_opt opts[] = {
-        QS_CLI_OPT_MANIFEST(&a.common),
-        QS_CLI_OPT_LOG(&a.common),
-        QS_CLI_OPT_ROOT(&a.common),
-        {"torch", 0, QS_OPT_STRING, &a.torch, "VERSION",
+        QS_CLI_OPT_MANIFEST(&a->common),
+        QS_CLI_OPT_LOG(&a->common),
+        QS_CLI_OPT_ROOT(&a->common),
+        {"torch", 0, QS_OPT_STRING, &a->torch, "VERSION",
          "as PyTorch 1.7, 1.13, 2.6 or 2.14 would (default: the manifest's)"},
-        {"no-strict", 0, QS_OPT_FLAG, &a.no_strict, NULL, "as load_state_dict(strict=False)"},
-        {"trace", 0, QS_OPT_FLAG, &a.trace, NULL, "first the load step by step, in torch's order"},
-        {"assign", 0, QS_OPT_FLAG, &a.assign, NULL, "as load_state_dict(assign=True), from 2.1 on"},
-        QS_CLI_OPT_JSON(&a.common),
-        QS_CLI_OPT_QUIET(&a.common),
+        {"no-strict", 0, QS_OPT_FLAG, &a->no_strict, NULL, "as load_state_dict(strict=False)"},
+        {"trace", 0, QS_OPT_FLAG, &a->trace, NULL, "first the load step by step, in torch's order"},
+        {"assign", 0, QS_OPT_FLAG, &a->assign, NULL, "as load_state_dict(assign=True), from 2.1 on"},
+        QS_CLI_OPT_JSON(&a->common),
+        QS_CLI_OPT_QUIET(&a->common),
     };
-    qs_parse p = qs_cli_parse(argc, argv, opts, sizeof opts / sizeof *opts, a.pos, 1, 2);
-    if (p != QS_PARSE_OK) return p == QS_PARSE_DONE ? 0 : 2;
-    qs_strict_options strict = {.strict = !a.no_strict, .assign = a.assign};
+    qs_parse p = qs_cli_parse(argc, argv, opts, sizeof opts / sizeof *opts, a->pos, 1, QS_CLI_FILES);
     qs_err e = QS_ERR_INIT;
-    if (a.torch) strict.torch_minor = qs_cli_torch_version(a.torch);
-    if (a.torch && !strict.torch_minor)
-        qs_fail(&e, QS_E_USAGE, "--torch %s: give a version like 1.13 or 2.6", a.torch);
-    else if (!a.common.manifest && !a.common.log && !a.pos[1])
-        qs_fail(&e, QS_E_USAGE,
-                "nothing to check against: give -m MANIFEST, --log FILE or a second checkpoint");
-    else if (a.common.manifest && a.pos[1])
-        qs_fail(&e, QS_E_USAGE, "give -m MANIFEST or a second checkpoint, not both");
-    return e.code == QS_OK ? check(&a, &strict) : qs_cli_fail(&e);
+    int status = p == QS_PARSE_DONE ? 0 : 2;
+    if (p == QS_PARSE_OK) status = read_options(a, &e) ? check(a) : qs_cli_fail(&e);
+    free(a);
+    return status;
 }

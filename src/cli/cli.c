@@ -25,12 +25,54 @@ static const command_info *find_command(const char *name) {
     return NULL;
 }
 
+static const struct {
+    const char *command, *line, *help;
+} examples[] = {
+#define QS_EXAMPLE(command, line, help) {#command, line, help},
+#define QS_EXITS(command, zero, one)
+#include "cli/examples.def"
+#undef QS_EXAMPLE
+#undef QS_EXITS
+};
+
+static const struct {
+    const char *command, *zero, *one;
+} exits[] = {
+#define QS_EXAMPLE(command, line, help)
+#define QS_EXITS(command, zero, one) {#command, zero, one},
+#include "cli/examples.def"
+#undef QS_EXAMPLE
+#undef QS_EXITS
+};
+
+#define EXPLORER_ARGS "A [B] [-m MANIFEST] [--root NAME] [--plan PLAN]"
+
 static void print_usage(FILE *f, const char *name) {
     const command_info *c = find_command(name);
     if (c)
         fprintf(f, "usage: qatscope %s %s\n", c->name, c->args);
     else
-        fprintf(f, "usage: qatscope A [B] [-m MANIFEST] [--root NAME] [--plan PLAN]\n");
+        fprintf(f, "usage: qatscope " EXPLORER_ARGS "\n");
+}
+
+/* The explorer has no name of its own in the tables. */
+static const char *table_name(const char *name) {
+    return find_command(name) ? name : "explore";
+}
+
+static void option_text(const qs_opt *o, char *out, size_t cap) {
+    char letter[5] = "    ";
+    if (o->letter) snprintf(letter, sizeof letter, "-%c, ", o->letter);
+    snprintf(out, cap, "%s--%s%s%s", letter, o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+}
+
+static void print_exits(const char *name) {
+    for (size_t i = 0; i < sizeof exits / sizeof *exits; i++) {
+        if (strcmp(exits[i].command, name) != 0) continue;
+        printf("\nexit status: 0 %s, ", exits[i].zero);
+        if (exits[i].one[0]) printf("1 %s, ", exits[i].one);
+        printf("2 usage, 3 bad input, 4 I/O\n");
+    }
 }
 
 static void print_help(const char *name, const qs_opt *opts, size_t n) {
@@ -40,13 +82,117 @@ static void print_help(const char *name, const qs_opt *opts, size_t n) {
     printf("\noptions:\n");
     for (size_t i = 0; i < n; i++) {
         char left[48];
-        char letter[5] = "    ";
-        if (opts[i].letter) snprintf(letter, sizeof letter, "-%c, ", opts[i].letter);
-        snprintf(left, sizeof left, "%s--%s%s%s", letter, opts[i].name, opts[i].arg ? " " : "",
-                 opts[i].arg ? opts[i].arg : "");
+        option_text(&opts[i], left, sizeof left);
         printf("  %-26s %s\n", left, opts[i].help);
     }
-    printf("      %-22s %s\n", "--help", "this text");
+    printf("      %-22s %s\n\nexamples:\n", "--help", "this text");
+    for (size_t i = 0; i < sizeof examples / sizeof *examples; i++)
+        if (strcmp(examples[i].command, table_name(name)) == 0)
+            printf("  %s\n      %s\n", examples[i].line, examples[i].help);
+    print_exits(table_name(name));
+}
+
+/* ---- the same for man and for bash ---- */
+
+static void put_roff(const char *text) {
+    if (*text == '.' || *text == '\'') fputs("\\&", stdout);
+    for (; *text; text++) {
+        if (*text == '-' || *text == '\\') putchar('\\');
+        fputs(*text == '\\' ? "e" : (char[]){*text, 0}, stdout);
+    }
+}
+
+static void roff_line(const char *macro, const char *text, const char *end) {
+    fputs(macro, stdout);
+    put_roff(text);
+    fputs(end, stdout);
+}
+
+static void print_man(const char *name, const qs_opt *opts, size_t n) {
+    const command_info *c = find_command(name);
+    roff_line(".SS \"qatscope ", c ? c->name : "", " ");
+    put_roff(c ? c->args : EXPLORER_ARGS);
+    fputs("\"\n", stdout);
+    roff_line("", c ? c->help : "the explorer", ".\n");
+    for (size_t i = 0; i < n; i++) {
+        char left[48];
+        option_text(&opts[i], left, sizeof left);
+        roff_line(".TP\n.B ", left + strspn(left, " "), "\n");
+        roff_line("", opts[i].help, "\n");
+    }
+    for (size_t i = 0; i < sizeof examples / sizeof *examples; i++) {
+        if (strcmp(examples[i].command, table_name(name)) != 0) continue;
+        roff_line(".PP\n.nf\n.B ", examples[i].line, "\n.fi\n");
+        roff_line("", examples[i].help, ".\n");
+    }
+}
+
+static void print_words(const char *name, const qs_opt *opts, size_t n) {
+    if (find_command(name))
+        printf("    %s) words='", name);
+    else
+        printf("    *) words='");
+    for (size_t i = 0; i < n; i++) printf("--%s ", opts[i].name);
+    printf("--help' ;;\n");
+}
+
+/* `style` is what stands after --help=. */
+static bool print_help_as(const char *style, const char *name, const qs_opt *opts, size_t n) {
+    if (!style)
+        print_help(name, opts, n);
+    else if (strcmp(style, "man") == 0)
+        print_man(name, opts, n);
+    else if (strcmp(style, "words") == 0)
+        print_words(name, opts, n);
+    else
+        fprintf(stderr, "qatscope: --help takes no argument\n");
+    return !style || strcmp(style, "man") == 0 || strcmp(style, "words") == 0;
+}
+
+/* ---- what was meant ---- */
+
+enum { WORD = 24 };
+
+static size_t smaller(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/* Edits from a to b; two neighbours that changed places are one. Words longer than WORD are far from all. */
+static size_t distance(const char *a, const char *b) {
+    size_t d[WORD + 1][WORD + 1], n = strlen(a), m = strlen(b);
+    if (n > WORD || m > WORD) return SIZE_MAX;
+    for (size_t i = 0; i <= n; i++) {
+        for (size_t j = 0; j <= m; j++) {
+            d[i][j] = i ? j ? d[i - 1][j - 1] + (a[i - 1] != b[j - 1]) : i : j;
+            if (i && j) d[i][j] = smaller(d[i][j], smaller(d[i - 1][j], d[i][j - 1]) + 1);
+            bool turned = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+            if (turned) d[i][j] = smaller(d[i][j], d[i - 2][j - 2] + 1);
+        }
+    }
+    return d[n][m];
+}
+
+static bool nearer(const char *typed, const char *word, size_t *best) {
+    size_t d = distance(typed, word);
+    bool near = d < *best && d <= 2 && d < strlen(word);
+    if (near) *best = d;
+    return near;
+}
+
+const char *qs_cli_near_command(const char *typed) {
+    const char *found = NULL;
+    size_t best = SIZE_MAX;
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (nearer(typed, commands[i].name, &best)) found = commands[i].name;
+    return found;
+}
+
+static const char *near_option(const char *typed, const qs_opt *opts, size_t n) {
+    const char *found = NULL;
+    size_t best = SIZE_MAX;
+    for (size_t i = 0; i < n; i++)
+        if (nearer(typed, opts[i].name, &best)) found = opts[i].name;
+    return found;
 }
 
 enum { MAX_OPTS = 40, OPT_HELP = 1000, OPT_FIRST = 1001 };
@@ -61,6 +207,11 @@ static bool store(const qs_opt *o, const char *arg) {
         if (*arg && !*end) return true;
         fprintf(stderr, "qatscope: --%s wants a number, not '%s'\n", o->name, arg);
         return false;
+    case QS_OPT_WHEN:
+        *(const char **)o->to = arg;
+        if (strcmp(arg, "auto") == 0 || strcmp(arg, "always") == 0 || strcmp(arg, "never") == 0) return true;
+        fprintf(stderr, "qatscope: --%s wants auto, always or never, not '%s'\n", o->name, arg);
+        return false;
     }
     return false;
 }
@@ -68,6 +219,7 @@ static bool store(const qs_opt *o, const char *arg) {
 /* getopt's tables for ours; the value of option i is OPT_FIRST + i. */
 static void make_tables(const qs_opt *opts, size_t n, struct option *longs, char *shorts) {
     size_t w = 0;
+    shorts[w++] = ':'; /* tells a missing argument from an unknown option */
     for (size_t i = 0; i < n; i++) {
         int has_arg = opts[i].kind == QS_OPT_FLAG ? no_argument : required_argument;
         longs[i] = (struct option){opts[i].name, has_arg, NULL, OPT_FIRST + (int)i};
@@ -76,7 +228,7 @@ static void make_tables(const qs_opt *opts, size_t n, struct option *longs, char
         if (has_arg) shorts[w++] = ':';
     }
     shorts[w] = 0;
-    longs[n] = (struct option){"help", no_argument, NULL, OPT_HELP};
+    longs[n] = (struct option){"help", optional_argument, NULL, OPT_HELP};
     longs[n + 1] = (struct option){0};
 }
 
@@ -87,34 +239,65 @@ static const qs_opt *option_of(int code, const qs_opt *opts, size_t n) {
     return NULL;
 }
 
+static bool begins_some(const char *start, const qs_opt *opts, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (*start && qs_str_starts(qs_str_of(opts[i].name), qs_str_of(start))) return true;
+    return false;
+}
+
+/* getopt's complaint, in our words: ':' an argument is missing, '?' anything else. */
+static void complain(int code, char **argv, const qs_opt *opts, size_t n) {
+    const char *typed = argv[optind - 1], *command = find_command(argv[0]) ? argv[0] : "";
+    fprintf(stderr, "qatscope%s%s: ", *command ? " " : "", command);
+    if (strncmp(typed, "--", 2) != 0) {
+        fprintf(stderr, code == ':' ? "-%c wants an argument\n" : "there is no option -%c\n", optopt);
+        return;
+    }
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(typed + 2, "="), typed + 2);
+    const char *meant = near_option(name, opts, n);
+    if (code == ':')
+        fprintf(stderr, "--%s wants an argument\n", name);
+    else if (optopt >= OPT_FIRST)
+        fprintf(stderr, "--%s takes no argument\n", name);
+    else if (meant)
+        fprintf(stderr, "there is no option --%s; did you mean --%s?\n", name, meant);
+    else
+        fprintf(stderr, "there is no option --%s%s\n", name,
+                begins_some(name, opts, n) ? " alone: several begin so" : "");
+}
+
 qs_parse qs_cli_parse(int argc, char **argv, const qs_opt *opts, size_t n, const char **pos, size_t min,
                       size_t max) {
     struct option longs[MAX_OPTS + 2];
-    char shorts[2 * MAX_OPTS + 1];
+    char shorts[2 * MAX_OPTS + 2];
     if (n > MAX_OPTS) n = MAX_OPTS;
     make_tables(opts, n, longs, shorts);
     for (size_t i = 0; i < max; i++) pos[i] = NULL;
     char name[32];
     snprintf(name, sizeof name, "%s", argv[0]);
     optind = 0; /* GNU: start afresh */
+    opterr = 0;
     for (int code; (code = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {
-        if (code == OPT_HELP) {
-            print_help(name, opts, n);
-            return QS_PARSE_DONE;
-        }
-        const qs_opt *o = option_of(code, opts, n);
-        if (!o || !store(o, optarg)) goto bad; /* getopt has said what is wrong */
+        if (code == OPT_HELP) return print_help_as(optarg, name, opts, n) ? QS_PARSE_DONE : QS_PARSE_BAD;
+        const qs_opt *o = code == '?' || code == ':' ? NULL : option_of(code, opts, n);
+        if (!o) complain(code, argv, opts, n);
+        if (!o || !store(o, optarg)) goto bad;
     }
     size_t count = (size_t)(argc - optind);
     if (count < min || count > max) {
-        fprintf(stderr, "qatscope %s: %s\n", find_command(name) ? name : "",
-                count < min ? "an argument is missing" : "too many arguments");
+        fprintf(stderr, "qatscope%s%s: ", find_command(name) ? " " : "", find_command(name) ? name : "");
+        if (count < min)
+            fprintf(stderr, "an argument is missing\n");
+        else
+            fprintf(stderr, "one argument too many: '%s'\n", argv[optind + (int)max]);
         goto bad;
     }
     for (size_t i = 0; i < count; i++) pos[i] = argv[optind + (int)i];
     return QS_PARSE_OK;
 bad:
     print_usage(stderr, name);
+    if (find_command(name)) fprintf(stderr, "qatscope %s --help tells more\n", name);
     return QS_PARSE_BAD;
 }
 

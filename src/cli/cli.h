@@ -22,6 +22,7 @@ typedef enum qs_opt_kind {
     QS_OPT_FLAG,   /* bool *to */
     QS_OPT_STRING, /* const char **to */
     QS_OPT_NUMBER, /* double *to */
+    QS_OPT_WHEN,   /* const char **to: auto, always or never */
 } qs_opt_kind;
 
 typedef struct qs_opt {
@@ -39,11 +40,26 @@ typedef enum qs_parse {
     QS_PARSE_BAD /* exit 2 */
 } qs_parse;
 
-/* Options and positional arguments in any order, "--" ends the options. `--help` is added to every table.
+/* Options and positional arguments in any order, "--" ends the options. `--help` is added to every table;
+ * with =man and =words it prints the same as a section of a man page and as a line of a bash completion.
  * Between min and max positional arguments go to pos (unused slots NULL). Complaints go to stderr, with the
  * usage line. */
 qs_parse qs_cli_parse(int argc, char **argv, const qs_opt *opts, size_t n, const char **pos, size_t min,
                       size_t max);
+
+/* The command somebody may have meant by `typed`, or NULL. */
+const char *qs_cli_near_command(const char *typed);
+
+enum { QS_CLI_FILES = 4096 }; /* positional arguments of a command that takes many */
+
+/* Prints what a command has to say of one file (a line, or a JSON object) and sets *status; false with *e for
+ * a file that cannot be opened. */
+typedef bool (*qs_cli_file_fn)(void *ctx, const char *file, int *status, qs_err *e);
+/* `one` over the files that pos (its unused slots NULL) names. Patterns ('runs/x*.pt', kept from the shell by
+ * quotes) are expanded, unless there is a file of just that name; one that matches nothing stays, and will be
+ * no such file. *many is set first: more than one file, or a pattern; then every answer must say which file
+ * it is about, and JSON is a list. A failure is told and does not stop the rest. Returns the worst status. */
+int qs_cli_over_files(const char *const *pos, bool json, bool *many, qs_cli_file_fn one, void *ctx);
 
 /* "qatscope: MESSAGE" on stderr (with the byte offset, if any); returns qs_err_exit_code. */
 int qs_cli_fail(const qs_err *e);
@@ -67,7 +83,7 @@ typedef struct qs_cli_common {
 #define QS_CLI_OPT_QUIET(c)                                                                                  \
     { "quiet", 'q', QS_OPT_FLAG, &(c)->quiet, NULL, "no words on stderr but errors" }
 #define QS_CLI_OPT_COLOR(c)                                                                                  \
-    { "color", 0, QS_OPT_STRING, &(c)->color, "WHEN", "auto, always or never (NO_COLOR is respected)" }
+    { "color", 0, QS_OPT_WHEN, &(c)->color, "WHEN", "auto, always or never (NO_COLOR is respected)" }
 #define QS_CLI_OPT_ASCII(c)                                                                                  \
     { "ascii", 0, QS_OPT_FLAG, &(c)->ascii, NULL, "no characters beyond ASCII" }
 

@@ -71,8 +71,10 @@ static int explore(const qs_demo_paths *p) {
 int qs_cmd_demo(int argc, char **argv) {
     const char *pos[1];
     bool only = false;
+    qs_cli_common common = {0};
     const qs_opt opts[] = {
         {"write-only", 0, QS_OPT_FLAG, &only, NULL, "make the files and stop"},
+        QS_CLI_OPT_QUIET(&common),
     };
     qs_parse parsed = qs_cli_parse(argc, argv, opts, sizeof opts / sizeof *opts, pos, 0, 1);
     if (parsed != QS_PARSE_OK) return parsed == QS_PARSE_DONE ? 0 : 2;
@@ -86,7 +88,7 @@ int qs_cmd_demo(int argc, char **argv) {
     if (!qs_demo_write(pos[0] ? pos[0] : "qatscope-demo", p, &e))
         status = qs_cli_fail(&e);
     else {
-        fprintf(stderr, "wrote %s, %s and %s\n", p->a, p->b, p->manifest);
+        if (!common.quiet) fprintf(stderr, "wrote %s, %s and %s\n", p->a, p->b, p->manifest);
         if (!only) status = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) ? explore(p) : tell(p);
     }
     free(p);

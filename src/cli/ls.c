@@ -4,6 +4,7 @@
 #include "cli/ls.h"
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -153,7 +154,7 @@ static char role_letter(const ls_context *x, qs_str key) {
 static bool put_line(const qs_buf *line, qs_err *e) {
     if (line->failed) return qs_nomem(e);
     return fwrite(line->p, 1, line->n, stdout) == line->n ||
-           qs_fail(e, QS_E_IO, "cannot write to standard output");
+           qs_fail_errno(e, QS_E_IO, errno, "cannot write to standard output");
 }
 
 /* ---- plain, for pipes ---- */
@@ -339,12 +340,28 @@ static void print_header(const qs_checkpoint *c, FILE *f) {
     print_top_level(c, f);
 }
 
-static bool run(const char *path, const qs_cli_common *common, ls_options opt, qs_err *e) {
+typedef struct ls_args {
+    qs_cli_common common;
+    ls_options opt;
+    const char *pos[QS_CLI_FILES];
+    bool many;
+} ls_args;
+
+/* Of many files each is under its name, as ls does with folders. */
+static bool ls_one(void *ctx, const char *path, int *status, qs_err *e) {
+    const ls_args *a = ctx;
+    const qs_cli_common *common = &a->common;
+    ls_options opt = a->opt;
+    *status = 0;
     qs_open_options open = {.root = common->root, .limits = QS_LIMITS_DEFAULT};
     qs_checkpoint *c = NULL;
     if (!qs_checkpoint_open(path, &open, &c, e)) return false;
     ls_context x = {.c = c, .opt = opt};
     bool terminal = isatty(STDOUT_FILENO), ok = note_first_users(&x, e) && qs_placement_new(c, &x.places, e);
+    if (ok && a->many && !common->json) {
+        qs_str_fput_printable(qs_str_of(path), stdout);
+        puts(":");
+    }
     if (ok && common->json) {
         ok = ls_print_json(&x, e);
     } else if (ok) {
@@ -358,24 +375,25 @@ static bool run(const char *path, const qs_cli_common *common, ls_options opt, q
 }
 
 int qs_cmd_ls(int argc, char **argv) {
-    qs_cli_common common = {0};
-    ls_options opt = {0};
-    const char *pos[1];
+    ls_args *a = calloc(1, sizeof *a);
+    if (!a) return 4;
     const qs_opt opts[] = {
-        {"tree", 't', QS_OPT_FLAG, &opt.tree, NULL, "indented by module"},
-        {"quant", 'Q', QS_OPT_FLAG, &opt.quant, NULL,
+        {"tree", 't', QS_OPT_FLAG, &a->opt.tree, NULL, "indented by module"},
+        {"quant", 'Q', QS_OPT_FLAG, &a->opt.quant, NULL,
          "roles: W weight, S scale, Z zero point, F flag, O observer, P packed"},
-        {"values", 0, QS_OPT_FLAG, &opt.values, NULL, "a CRC-32 of every tensor's elements (reads them all)"},
-        QS_CLI_OPT_ROOT(&common),
-        QS_CLI_OPT_JSON(&common),
-        QS_CLI_OPT_QUIET(&common),
-        QS_CLI_OPT_COLOR(&common),
-        QS_CLI_OPT_ASCII(&common),
+        {"values", 0, QS_OPT_FLAG, &a->opt.values, NULL,
+         "a CRC-32 of every tensor's elements (reads them all)"},
+        QS_CLI_OPT_ROOT(&a->common),
+        QS_CLI_OPT_JSON(&a->common),
+        QS_CLI_OPT_QUIET(&a->common),
+        QS_CLI_OPT_COLOR(&a->common),
+        QS_CLI_OPT_ASCII(&a->common),
     };
-    qs_parse p = qs_cli_parse(argc, argv, opts, sizeof opts / sizeof *opts, pos, 1, 1);
-    if (p != QS_PARSE_OK) return p == QS_PARSE_DONE ? 0 : 2;
-    opt.color = qs_cli_color(common.color, stdout);
-    opt.times = isatty(STDOUT_FILENO) && qs_cli_utf8(common.ascii) ? "×" : "x";
-    qs_err e = QS_ERR_INIT;
-    return run(pos[0], &common, opt, &e) ? 0 : qs_cli_fail(&e);
+    qs_parse p = qs_cli_parse(argc, argv, opts, sizeof opts / sizeof *opts, a->pos, 1, QS_CLI_FILES);
+    int status = p == QS_PARSE_DONE ? 0 : 2;
+    a->opt.color = qs_cli_color(a->common.color, stdout);
+    a->opt.times = isatty(STDOUT_FILENO) && qs_cli_utf8(a->common.ascii) ? "×" : "x";
+    if (p == QS_PARSE_OK) status = qs_cli_over_files(a->pos, a->common.json, &a->many, ls_one, a);
+    free(a);
+    return status;
 }

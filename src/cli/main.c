@@ -51,13 +51,57 @@ static void catch_signals(void) {
     }
 }
 
-/* Printing to a closed pipe or a full disk must not look like success. */
+/* Printing to a closed pipe or a full disk must not look like success, nor like an answer. */
 static int finish(int status) {
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        perror("qatscope: standard output");
-        return status ? status : 4;
+    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+    if (status != 4) perror("qatscope: standard output"); /* else it is said */
+    return status > 1 ? status : 4;
+}
+
+static void print_all(const char *style) {
+    const char *args[] = {"qatscope", style};
+    qs_cli_run(qs_cmd_explore, 2, args);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        args[0] = commands[i].name;
+        qs_cli_run(commands[i].run, 2, args);
     }
-    return status;
+}
+
+/* The man page: cmake writes it, from the tables the help comes from. */
+static void print_man(void) {
+    printf(".TH QATSCOPE 1 \"\" \"qatscope %s\"\n.SH NAME\nqatscope \\- explore, explain and repair PyTorch "
+           "checkpoints\n"
+           ".SH DESCRIPTION\nOpens checkpoints and a manifest of what a model expects, says whether PyTorch "
+           "would load "
+           "the one into the other, and repairs what does not fit. Nothing in a file is ever executed.\n"
+           ".SH COMMANDS\n",
+           QATSCOPE_VERSION);
+    print_all("--help=man");
+    printf(".SH EXIT STATUS\n0 fine, 1 differs or would not load, 2 usage, 3 bad input, 4 I/O.\n"
+           ".SH ENVIRONMENT\n.TP\n.B NO_COLOR\nno colours, where \\-\\-color does not say otherwise\n");
+}
+
+/* For ~/.bashrc: eval "$(qatscope --completion)". */
+static void print_completion(void) {
+    printf("_qatscope() {\n  local words cur=${COMP_WORDS[COMP_CWORD]}\n  case ${COMP_WORDS[1]} in\n");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        const char *const args[] = {commands[i].name, "--help=words"};
+        qs_cli_run(commands[i].run, 2, args);
+    }
+    const char *const args[] = {"qatscope", "--help=words"};
+    qs_cli_run(qs_cmd_explore, 2, args);
+    printf("  esac\n  [ \"$COMP_CWORD\" = 1 ] && words=\"$words");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) printf(" %s", commands[i].name);
+    printf("\"\n  COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}\ncomplete -o default -F _qatscope "
+           "qatscope\n");
+}
+
+/* Neither a command nor a file: then it may be a slip. */
+static bool misspelt(const char *word) {
+    const char *meant = strchr(word, '/') || access(word, F_OK) == 0 ? NULL : qs_cli_near_command(word);
+    if (meant)
+        fprintf(stderr, "qatscope: there is no command and no file '%s'; did you mean %s?\n", word, meant);
+    return meant != NULL;
 }
 
 int main(int argc, char **argv) {
@@ -78,7 +122,10 @@ int main(int argc, char **argv) {
         printf("qatscope %s\n", QATSCOPE_VERSION);
         return finish(0);
     }
+    if (strcmp(argv[1], "--man") == 0) return print_man(), finish(0);
+    if (strcmp(argv[1], "--completion") == 0) return print_completion(), finish(0);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         if (strcmp(argv[1], commands[i].name) == 0) return finish(commands[i].run(argc - 1, argv + 1));
+    if (misspelt(argv[1])) return 2;
     return finish(qs_cmd_explore(argc, argv));
 }

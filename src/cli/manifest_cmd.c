@@ -12,8 +12,8 @@ static void tell(const qs_config_count *n) {
         fprintf(stderr, "the settings of %u quantizers do not: the manifest is without them\n", n->unsure);
 }
 
-static bool from_checkpoint(const char *path, const char *root, const char *out, qs_err *e) {
-    qs_open_options open = {.root = root, .limits = QS_LIMITS_DEFAULT};
+static bool from_checkpoint(const char *path, const qs_cli_common *common, const char *out, qs_err *e) {
+    qs_open_options open = {.root = common->root, .limits = QS_LIMITS_DEFAULT};
     qs_checkpoint *c = NULL;
     qs_manifest *m = NULL;
     qs_buf b = {0};
@@ -21,7 +21,7 @@ static bool from_checkpoint(const char *path, const char *root, const char *out,
     bool ok = qs_checkpoint_open(path, &open, &c, e) && qs_manifest_from_checkpoint(c, &m, e) &&
               qs_manifest_infer_configs(m, c, &count, e);
     if (ok) ok = qs_manifest_print(m, &b) ? qs_cli_deliver(qs_buf_str(&b), out, e) : qs_nomem(e);
-    if (ok) tell(&count);
+    if (ok && !common->quiet) tell(&count);
     qs_buf_free(&b);
     qs_manifest_close(m);
     qs_checkpoint_close(c);
@@ -37,6 +37,7 @@ int qs_cmd_manifest(int argc, char **argv) {
         {"exporter", 0, QS_OPT_FLAG, &exporter, NULL,
          "print the Python script that writes a manifest from a model"},
         QS_CLI_OPT_ROOT(&common),
+        QS_CLI_OPT_QUIET(&common),
     };
     qs_parse p = qs_cli_parse(argc, argv, opts, sizeof opts / sizeof *opts, pos, 0, 1);
     if (p != QS_PARSE_OK) return p == QS_PARSE_DONE ? 0 : 2;
@@ -46,6 +47,6 @@ int qs_cmd_manifest(int argc, char **argv) {
         return qs_cli_fail(&e);
     }
     bool ok = exporter ? qs_cli_deliver(qs_str_of(qs_manifest_exporter_py), out, &e)
-                       : from_checkpoint(pos[0], common.root, out, &e);
+                       : from_checkpoint(pos[0], &common, out, &e);
     return ok ? 0 : qs_cli_fail(&e);
 }

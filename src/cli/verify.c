@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 typedef struct meter {
@@ -57,10 +58,12 @@ static void add_lines(qs_buf *b, const char *name, const qs_verify_line *v, size
     qs_buf_addc(b, ']');
 }
 
-static void print_json(const qs_verify *v) {
+static void print_json(const char *file, const qs_verify *v) {
     qs_buf b = {0};
+    qs_buf_addz(&b, "{\"file\": ");
+    qs_buf_add_json(&b, qs_str_of(file));
     qs_buf_addf(&b,
-                "{\"ok\": %s, \"records\": %u, \"bytes\": %" PRIu64 ", \"storages\": %u, \"tensors\": %u,\n",
+                ", \"ok\": %s, \"records\": %u, \"bytes\": %" PRIu64 ", \"storages\": %u, \"tensors\": %u,\n",
                 v->problems.n ? "false" : "true", v->records, v->bytes, v->storages, v->tensors);
     qs_buf_addf(&b,
                 " \"crc\": {\"right\": %u, \"wrong\": %u, \"off\": %u}, \"unaligned\": %u, \"deflated\": %u",
@@ -72,25 +75,53 @@ static void print_json(const qs_verify *v) {
     qs_buf_free(&b);
 }
 
-int qs_cmd_verify(int argc, char **argv) {
-    qs_cli_common common = {0};
-    const char *pos[1];
+/* "FILE: whole", or how many things are wrong and the first of them. */
+static void print_line(const char *file, const qs_verify *v) {
+    qs_str_fput_printable(qs_str_of(file), stdout);
+    if (v->problems.n == 0) {
+        printf(": whole\n");
+        return;
+    }
+    printf(": %zu wrong; ", v->problems.n);
+    qs_str_fput_printable(v->problems.v[0].where, stdout);
+    if (v->problems.v[0].where.n) printf(": ");
+    qs_str_fput_printable(v->problems.v[0].what, stdout);
+    printf("\n");
+}
+
+typedef struct verify_args {
+    qs_cli_common common;
+    const char *pos[QS_CLI_FILES];
+    bool many;
+} verify_args;
+
+static bool verify_one(void *ctx, const char *file, int *status, qs_err *e) {
+    const verify_args *a = ctx;
     meter m = {0};
     qs_verify *v = NULL;
-    qs_err e = QS_ERR_INIT;
-    const qs_opt opts[] = {QS_CLI_OPT_JSON(&common), QS_CLI_OPT_QUIET(&common)};
-    qs_parse p = qs_cli_parse(argc, argv, opts, sizeof opts / sizeof *opts, pos, 1, 1);
-    if (p != QS_PARSE_OK) return p == QS_PARSE_DONE ? 0 : 2;
     qs_progress progress = {show_progress, &m};
-    bool talk = !common.quiet && isatty(STDERR_FILENO);
-    bool ok = qs_verify_file(pos[0], NULL, talk ? &progress : NULL, &v, &e);
+    bool talk = !a->common.quiet && isatty(STDERR_FILENO);
+    bool ok = qs_verify_file(file, NULL, talk ? &progress : NULL, &v, e);
     if (m.shown) fprintf(stderr, "\r\033[K");
-    if (!ok) return qs_cli_fail(&e);
-    if (common.json)
-        print_json(v);
+    if (!ok) return false;
+    if (a->common.json)
+        print_json(file, v);
+    else if (a->many)
+        print_line(file, v);
     else
         print_text(v);
-    int status = v->problems.n ? 1 : 0;
+    *status = v->problems.n ? 1 : 0;
     qs_verify_free(v);
+    return true;
+}
+
+int qs_cmd_verify(int argc, char **argv) {
+    verify_args *a = calloc(1, sizeof *a);
+    if (!a) return 4;
+    const qs_opt opts[] = {QS_CLI_OPT_JSON(&a->common), QS_CLI_OPT_QUIET(&a->common)};
+    qs_parse p = qs_cli_parse(argc, argv, opts, sizeof opts / sizeof *opts, a->pos, 1, QS_CLI_FILES);
+    int status = p == QS_PARSE_DONE ? 0 : 2;
+    if (p == QS_PARSE_OK) status = qs_cli_over_files(a->pos, a->common.json, &a->many, verify_one, a);
+    free(a);
     return status;
 }

@@ -174,7 +174,7 @@ class BadInput(unittest.TestCase):
         self.assertEqual(sorted(os.listdir(self.dir)), ["good.pt", "p.json"])
 
     def test_usage(self):
-        for args in ([], ["check"], ["fix", "a", "--nonsense"], ["ls", "a", "b", "c"]):
+        for args in ([], ["check"], ["fix", "a", "--nonsense"], ["diff", "a", "b", "c"]):
             rc, out, err = run(*args)
             self.assertEqual(rc, 2, (args, err))
 
