@@ -340,6 +340,7 @@ void qs_message_open(qs_app *a);
 void qs_python_open(qs_app *a);
 void qs_plan_open(qs_app *a);
 void qs_contents_open(qs_app *a);
+void qs_about_open(qs_app *a);
 void qs_errors_open(qs_app *a);
 /* Every number of a tensor; `b` of the other side, either may be NULL. */
 void qs_values_open(qs_app *a, const char *title, const qs_tensor *t, const qs_tensor *b);

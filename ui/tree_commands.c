@@ -245,6 +245,7 @@ static bool tree_command(qs_app *a, qs_command c) {
     case QS_CMD_PLAN: qs_plan_open(a); break;
     case QS_CMD_VERDICT: qs_message_open(a); break;
     case QS_CMD_VALUES: qs_values_open_row(a); break;
+    case QS_CMD_ABOUT: qs_about_open(a); break;
     case QS_CMD_CONTENTS: qs_contents_open(a); break;
     case QS_CMD_ERRORS: qs_errors_open(a); break;
     case QS_CMD_EXPLAIN: qs_explain_open(a); break;

@@ -10,19 +10,6 @@
 
 enum { MAX_KEY_WIDTH = 90, MAX_TOP_LEVEL = 40 };
 
-const char *ls_kind_name(qs_file_kind kind) {
-    switch (kind) {
-    case QS_FILE_TORCHSCRIPT: return "TorchScript";
-    case QS_FILE_SAFETENSORS: return "safetensors";
-    case QS_FILE_JSON: return "shard index";
-    case QS_FILE_DCP: return "distributed checkpoint";
-    case QS_FILE_LEGACY: return "legacy torch";
-    case QS_FILE_PICKLE: return "pickle";
-    case QS_FILE_TAR: return "tar";
-    default: return "torch zip";
-    }
-}
-
 bool ls_shape_known(const qs_tensor *t) {
     return t->kind != QS_TENSOR_OPAQUE || t->dtype != QS_DTYPE_UNKNOWN;
 }
@@ -335,7 +322,7 @@ static void print_top_level(const qs_checkpoint *c, FILE *f) {
 
 static void print_header(const qs_checkpoint *c, FILE *f) {
     qs_str_fput_printable(qs_str_of(qs_checkpoint_path(c)), f);
-    fprintf(f, ": %s", ls_kind_name(qs_container_kind(qs_checkpoint_container(c))));
+    fprintf(f, ": %s", qs_file_kind_name(qs_container_kind(qs_checkpoint_container(c))));
     print_roots(c, f);
     print_top_level(c, f);
 }

@@ -26,6 +26,5 @@ bool ls_shape_known(const qs_tensor *t);
 /* The whole document as one JSON object, streamed to stdout. */
 bool ls_print_json(const ls_context *x, qs_err *e);
 
-const char *ls_kind_name(qs_file_kind kind);
 
 #endif

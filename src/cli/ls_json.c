@@ -67,7 +67,7 @@ static void add_root(out *o, const qs_root *r, bool count) {
 static void add_head(out *o, const qs_checkpoint *c) {
     qs_buf_addz(&o->b, "{\"file\": ");
     qs_buf_add_json(&o->b, qs_str_of(qs_checkpoint_path(c)));
-    str_field(o, "kind", qs_str_of(ls_kind_name(qs_container_kind(qs_checkpoint_container(c)))));
+    str_field(o, "kind", qs_str_of(qs_file_kind_name(qs_container_kind(qs_checkpoint_container(c)))));
     qs_buf_addz(&o->b, ",\n  \"root\": ");
     add_root(o, qs_checkpoint_chosen_root(c), false);
     qs_buf_addz(&o->b, ",\n  \"roots\": [");

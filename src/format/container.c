@@ -53,6 +53,19 @@ const qs_file *qs_container_file(const qs_container *c) {
 bool qs_container_uses(const qs_container *c, const char *path) {
     return qs_file_same(c->file, path) || (c->parts && qs_parts_uses(c->parts, path));
 }
+const char *qs_file_kind_name(qs_file_kind kind) {
+    switch (kind) {
+    case QS_FILE_TORCHSCRIPT: return "TorchScript";
+    case QS_FILE_SAFETENSORS: return "safetensors";
+    case QS_FILE_JSON: return "shard index";
+    case QS_FILE_DCP: return "distributed checkpoint";
+    case QS_FILE_LEGACY: return "legacy torch";
+    case QS_FILE_PICKLE: return "pickle";
+    case QS_FILE_TAR: return "tar";
+    default: return "torch zip";
+    }
+}
+
 qs_file_kind qs_container_kind(const qs_container *c) {
     return c->kind;
 }

@@ -33,6 +33,9 @@ qs_file_kind qs_sniff(const qs_file *f);
 /* Fill *e with what the file is and what to do about it, for a kind that cannot be opened as a checkpoint. */
 bool qs_sniff_refuse(const qs_file *f, qs_file_kind kind, qs_err *e);
 
+/* "torch zip", "safetensors": of a file that was opened. */
+const char *qs_file_kind_name(qs_file_kind kind);
+
 typedef struct qs_container qs_container;
 
 /* Opens a torch zip archive (call qs_sniff first for a better message about other files). Refuses (QS_E_INPUT / QS_E_LIMIT) archives torch would read differently: see
