@@ -91,7 +91,8 @@ static widen_fn best_widen(void) {
 }
 
 /* The same with a channel per element: x[i] belongs to lo[i]. */
-static void widen_each(const float *x, size_t n, float *lo, float *hi, uint32_t *bad) {
+static inline __attribute__((always_inline)) void
+widen_each_body(const float *restrict x, size_t n, float *restrict lo, float *restrict hi, uint32_t *bad) {
     uint32_t nan = 0;
     for (size_t i = 0; i < n; i++) {
         lo[i] = x[i] < lo[i] ? x[i] : lo[i];
@@ -101,13 +102,31 @@ static void widen_each(const float *x, size_t n, float *lo, float *hi, uint32_t 
     *bad |= nan;
 }
 
+static void widen_each_any(const float *x, size_t n, float *lo, float *hi, uint32_t *bad) {
+    widen_each_body(x, n, lo, hi, bad);
+}
+
+#ifdef __x86_64__
+__attribute__((target("avx2"))) static void widen_each_avx2(const float *x, size_t n, float *lo, float *hi,
+                                                            uint32_t *bad) {
+    widen_each_body(x, n, lo, hi, bad);
+}
+#endif
+
+static widen_fn best_widen_each(void) {
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx2")) return widen_each_avx2;
+#endif
+    return widen_each_any;
+}
+
 typedef struct scan {
     const qs_weight *w;
     uint64_t numel;
     axis channel, factor; /* count 1 and inner = numel where there is none */
     float *lo, *hi;
     uint32_t nan;
-    widen_fn widen;
+    widen_fn widen, widen_each;
 } scan;
 
 static bool scan_prepare(scan *s, const qs_weight *w, const qs_qconfig *cfg, size_t n, qs_err *e) {
@@ -149,7 +168,7 @@ static void scan_block(scan *s, const float *x, uint64_t first, size_t n) {
         size_t k = n - i < left ? n - i : (size_t)left;
         size_t c = (size_t)((first + i) % run);
         if (each)
-            widen_each(x + i, k, s->lo + c, s->hi + c, &s->nan);
+            s->widen_each(x + i, k, s->lo + c, s->hi + c, &s->nan);
         else
             scan_run(s, x + i, first + i, k);
         i += k;
@@ -192,7 +211,7 @@ static bool scan_all(scan *s, float *block, const qs_progress *progress, qs_err 
 
 bool qs_weight_range(const qs_weight *w, const qs_qconfig *cfg, float *min_val, float *max_val, size_t n,
                      const qs_progress *progress, qs_err *e) {
-    scan s = {.lo = min_val, .hi = max_val, .widen = best_widen()};
+    scan s = {.lo = min_val, .hi = max_val, .widen = best_widen(), .widen_each = best_widen_each()};
     if (!scan_prepare(&s, w, cfg, n, e)) return false;
     for (size_t c = 0; c < n; c++) min_val[c] = INFINITY, max_val[c] = -INFINITY;
     float *block = malloc(BLOCK * sizeof *block);

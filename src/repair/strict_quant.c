@@ -358,6 +358,22 @@ static bool load_qpacked(strict_run *r) {
     return qs_strict_base(r, false);
 }
 
+/* Reference modules keep how their weight is to be quantized as attributes, and take those out of the dict.
+ */
+static bool load_qreference(strict_run *r) {
+    static const char *const names[] = {"weight_qscheme", "weight_dtype", "weight_scale",
+                                        "weight_zero_point"};
+    bool quantizes = true;
+    for (int i = 0; i < (quantizes ? 4 : 2); i++) {
+        qs_str key = qs_strict_key(r, names[i]);
+        if (!key.p) return qs_nomem(r->err);
+        strict_value v = qs_strict_get(r, key);
+        if (i == 0) quantizes = !v.python_type || strcmp(v.python_type, "NoneType") != 0;
+        if (!need(r, names[i]) || !qs_strict_pop(r, key)) return false;
+    }
+    return qs_strict_base(r, false);
+}
+
 bool qs_strict_load(strict_run *r, strict_class c) {
     static const char *const embedding[] = {"dtype", "_packed_weight", NULL};
     static const char *const parameter[] = {"param", NULL};
@@ -380,6 +396,7 @@ bool qs_strict_load(strict_run *r, strict_class c) {
     case STRICT_QEMBEDDING: return prepack(r, "_packed_weight", "embedding_bag") && need_all(r, embedding);
     case STRICT_QPARAMETER: return need_all(r, parameter);
     case STRICT_QRNNCELL: return need_all(r, cell);
+    case STRICT_QREFERENCE: return load_qreference(r);
     }
     return qs_strict_base(r, true);
 }

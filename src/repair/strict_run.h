@@ -108,6 +108,7 @@ typedef enum strict_class {
     STRICT_QEMBEDDING,
     STRICT_QPARAMETER,
     STRICT_QRNNCELL,
+    STRICT_QREFERENCE,
 } strict_class;
 strict_class qs_strict_class_of(const qs_module *mod);
 

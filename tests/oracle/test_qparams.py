@@ -33,14 +33,14 @@ def worker(out_dir, seed, count):
     version = 100 * major + minor
 
     def values(n):
-        kind = rng.randrange(14)
+        kind = rng.randrange(18)
         x = np_rng.standard_normal(n).astype(np.float32)
         if kind == 0: x *= np.float32(10.0 ** rng.uniform(-8, 4))
         elif kind == 1: x[np_rng.rand(n) < 0.7] = 0
         elif kind == 2: x *= np.float32(1e-40)                      # denormals
         elif kind == 3: x = np.abs(x)                               # one-sided
         elif kind == 4: x = -np.abs(x) * np.float32(0.1)
-        elif kind == 5: x[:] = x[0]                                 # constant
+        elif kind == 5 and n: x[:] = x[0]                                # constant
         elif kind == 6: x[:] = 0
         elif kind == 7: x *= np.float32(10.0 ** rng.uniform(30, 38)) # huge
         elif kind == 8: x *= np.float32(10.0 ** rng.uniform(-40, -30))
@@ -48,7 +48,15 @@ def worker(out_dir, seed, count):
         elif kind == 10: x = x.astype(np.float16).astype(np.float32)
         elif kind == 11: x = torch.tensor(x).bfloat16().float().numpy()
         elif kind == 12: x = np.round(x * 40).astype(np.float32)
+        elif kind == 13: x *= np.float32(0) * np.where(np_rng.rand(n) < 0.5, -1, 1).astype(np.float32)  # zeros of both signs
+        elif kind == 14: x = np.sign(x) * np.float32(rng.choice([3.4028235e38, 1.7e38, 3e38]))  # the range may overflow
+        elif kind == 15: x[np_rng.rand(n) < 0.5] = np.float32(rng.choice([1e-45, -1e-45, 1.17549435e-38]))
+        elif kind == 16:
+            y, x = x, np.zeros_like(x)                               # one element that is not zero
+            at = np_rng.randint(n) if n else 0
+            x[at:at + 1] = y[at:at + 1]
         else: x = x * np.float32(0.02) + np.float32(rng.uniform(-0.05, 0.05))
+        if kind == 14: return x.astype(np.float32)
         return np.clip(np.nan_to_num(x, posinf=3e38, neginf=-3e38), -3e38, 3e38).astype(np.float32)
 
     def shape():
@@ -67,7 +75,8 @@ def worker(out_dir, seed, count):
         if rng.random() < 0.6:
             lo, hi = (-128, 127) if dtype == "qint8" else (0, 255)
             custom = rng.choice([(lo, hi), (lo, hi), (-127, 127) if dtype == "qint8" else (0, 254), (-8, 7) if dtype == "qint8" else (0, 15),
-                                 (-4, 3) if dtype == "qint8" else (0, 7), (-32, 31) if dtype == "qint8" else (0, 63)])
+                                 (-4, 3) if dtype == "qint8" else (0, 7), (-32, 31) if dtype == "qint8" else (0, 63),
+                                 (-7, 7) if dtype == "qint8" else (0, 14), (-100, 90) if dtype == "qint8" else (0, 200)])
         if version >= 112 and scheme in (2, 4) and rng.random() < 0.03: dtype, custom, reduce_range = "qint32", None, False
         eps = rng.choice([None, None, None, 2.0 ** -12, 1e-3]) if version >= 112 else None
         axis = rng.randrange(len(dims)) if scheme >= 3 else -1

@@ -95,6 +95,26 @@ static void test_small_floats_survive_a_round_trip(void **state) {
     }
 }
 
+/* All 65536 numbers of 16 bits, many at a time and in the buffer they come from, as one by one. */
+static void test_sixteen_bits_widen_in_place(void **state) {
+    (void)state;
+    enum { N = 65536, ODD = 3 };
+    static float out[N];
+    for (int k = 0; k < 2; k++) {
+        size_t n = N - (k ? ODD : 0);
+        for (int type = 0; type < 2; type++) {
+            uint16_t *bits = (uint16_t *)(void *)((char *)(out + n) - n * sizeof *bits);
+            for (size_t i = 0; i < n; i++) bits[i] = (uint16_t)i;
+            qs_to_floats(type ? QS_BFLOAT16 : QS_FLOAT16, bits, n, out);
+            for (size_t i = 0; i < n; i++) {
+                float want = type ? qs_bfloat16_to_float((uint16_t)i) : qs_half_to_float((uint16_t)i);
+                if (memcmp(&out[i], &want, sizeof want) != 0)
+                    fail_msg("bits %zx: %a, not %a", i, out[i], want);
+            }
+        }
+    }
+}
+
 static void test_integers_wrap_like_a_cast(void **state) {
     (void)state;
     double in[] = {-1.9, 300.7, -129, 2147483648.0, NAN, 1e300};
@@ -138,6 +158,7 @@ int main(void) {
         cmocka_unit_test(test_half_rounds_to_nearest_even),
         cmocka_unit_test(test_bfloat16),
         cmocka_unit_test(test_small_floats_survive_a_round_trip),
+        cmocka_unit_test(test_sixteen_bits_widen_in_place),
         cmocka_unit_test(test_integers_wrap_like_a_cast),
         cmocka_unit_test(test_every_type_converts_both_ways),
     };
