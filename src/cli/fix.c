@@ -33,6 +33,7 @@ typedef struct fix_report {
     const char *sentence, *evidence;
     uint32_t renames, inits, drops, copies;
     assumptions assumed;
+    char refused[512]; /* why the first quantizer key still missing was not made; "" if none is */
     bool saved;
 } fix_report;
 
@@ -102,6 +103,25 @@ static bool collect_assumptions(const qs_session *s, assumptions *a, qs_err *e) 
     return true;
 }
 
+/* The first quantizer key still missing that might have been made, and what is in the way. */
+static void find_refusal(const qs_session *s, double bn_eps, qs_init_source source, char *out, size_t cap) {
+    const qs_resolution *r = qs_session_resolution(s);
+    const qs_manifest *target = qs_session_target(s);
+    qs_init_context ctx;
+    qs_arena arena = {0};
+    qs_resolution_init_context(r, bn_eps, &ctx);
+    for (uint32_t i = 0; i < qs_manifest_count(target) && !out[0]; i++) {
+        const qs_expected *x = qs_manifest_entry(target, i);
+        qs_shape shape;
+        qs_dtype dtype;
+        qs_err e = QS_ERR_INIT;
+        const char *why = NULL;
+        if (qs_resolution_find(r, x->key) != QS_NO_INDEX || !qs_init_possible(&ctx, x, &why)) continue;
+        if (!qs_init_shape(&ctx, x, source, &arena, &shape, &dtype, &e)) snprintf(out, cap, "%s", e.msg);
+    }
+    qs_arena_free(&arena);
+}
+
 /* ---- words ---- */
 
 static void print_standing(const char *when, const standing *s) {
@@ -130,6 +150,7 @@ static void print_words(const fix_args *a, const fix_report *r) {
     for (size_t i = 0; i < r->assumed.n; i++)
         printf("assumed for %u quantizer%s: %s\n", r->assumed.count[i], r->assumed.count[i] == 1 ? "" : "s",
                r->assumed.text[i]);
+    if (r->refused[0]) printf("not made: %s\n", r->refused);
     print_standing("after", &r->after);
     if (a->plan_out) printf("plan: %s\n", a->plan_out);
     if (r->saved)
@@ -174,6 +195,7 @@ static void print_json(const fix_args *a, const fix_report *r) {
         qs_buf_addf(&b, ", \"quantizers\": %u}", r->assumed.count[i]);
     }
     qs_buf_addz(&b, "],\n");
+    json_text(&b, "not_made", r->refused[0] ? r->refused : NULL);
     json_standing(&b, "after", &r->after);
     json_text(&b, "plan", a->plan_out);
     json_text(&b, "output", r->saved ? a->saving.out : NULL);
@@ -184,7 +206,8 @@ static void print_json(const fix_args *a, const fix_report *r) {
 
 /* ---- the work ---- */
 
-static bool repair(qs_session *s, fix_report *r, char *sentence, char *evidence, size_t cap, qs_err *e) {
+static bool repair(qs_session *s, const qs_session_options *opt, fix_report *r, char *sentence,
+                   char *evidence, size_t cap, qs_err *e) {
     const qs_diagnosis *d = qs_session_diagnosis(s);
     if (!d) return qs_nomem(e);
     /* The diagnosis is forgotten with the first change. */
@@ -195,6 +218,7 @@ static bool repair(qs_session *s, fix_report *r, char *sentence, char *evidence,
     r->before = stand(s);
     if (d->action_count && !qs_session_do_all(s, d->actions, d->action_count, e)) return false;
     r->after = stand(s);
+    if (r->after.missing) find_refusal(s, opt->bn_eps, opt->init, r->refused, sizeof r->refused);
     count_marks(s, r);
     return collect_assumptions(s, &r->assumed, e);
 }
@@ -211,7 +235,7 @@ static int fix(const fix_args *a, const qs_session_options *opt) {
     char sentence[256], evidence[256];
     qs_err e = QS_ERR_INIT;
     qs_session *s = qs_cli_session(opt, a->pos[0], a->pos[1], &a->common, &e);
-    bool ok = s && repair(s, &r, sentence, evidence, sizeof sentence, &e) && save(s, a, &r, &e);
+    bool ok = s && repair(s, opt, &r, sentence, evidence, sizeof sentence, &e) && save(s, a, &r, &e);
     qs_session_free(s);
     if (!ok) return qs_cli_fail(&e);
     if (a->common.json)

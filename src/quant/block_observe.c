@@ -184,7 +184,9 @@ static bool compute(qs_observed *o, const qs_weight *w, qs_arena *arena, qs_err 
     if (!qs_weight_range(w, cfg, o->min_val, o->max_val, o->n, NULL, e)) return false;
     for (size_t i = 0; i < o->n; i++)
         o->min_val[i] = hold(cfg, o->min_val[i]), o->max_val[i] = hold(cfg, o->max_val[i]);
-    return qs_qparams(cfg, o->min_val, o->max_val, o->n, o->qp, e);
+    qs_err why = QS_ERR_INIT;
+    return qs_qparams(cfg, o->min_val, o->max_val, o->n, o->qp, &why) ||
+           qs_fail(e, why.code, "the quantizer of %.*s: %s", QS_FMT(w->key), why.msg);
 }
 
 const qs_observed *qs_observed_cached(const qs_init_context *x, qs_str block, const qs_init_cache *cache) {
