@@ -10,7 +10,7 @@
 #include "session_search.h"
 #include "ui/list.h"
 
-typedef enum qs_sort { QS_SORT_MODEL, QS_SORT_NAME, QS_SORT_SIZE, QS_SORT_COUNT } qs_sort;
+typedef enum qs_sort { QS_SORT_MODEL, QS_SORT_NAME, QS_SORT_SIZE, QS_SORT_FILE, QS_SORT_COUNT } qs_sort;
 const char *qs_sort_name(qs_sort s); /* "by size" */
 const char *qs_sort_word(qs_sort s); /* "size" */
 

@@ -3,12 +3,13 @@
 #include <stdlib.h>
 
 const char *qs_sort_name(qs_sort s) {
-    static const char *const names[QS_SORT_COUNT] = {"the model's", "by name", "by size"};
+    static const char *const names[QS_SORT_COUNT] = {"the model's", "by name", "by size",
+                                                     "as in the file of A"};
     return names[s < QS_SORT_COUNT ? s : QS_SORT_MODEL];
 }
 
 const char *qs_sort_word(qs_sort s) {
-    static const char *const words[QS_SORT_COUNT] = {"model", "name", "size"};
+    static const char *const words[QS_SORT_COUNT] = {"model", "name", "size", "file"};
     return words[s < QS_SORT_COUNT ? s : QS_SORT_MODEL];
 }
 
@@ -31,7 +32,7 @@ static uint64_t row_bytes(const qs_tree *t, uint32_t i) {
 
 typedef struct order {
     const qs_tree *t;
-    const uint64_t *bytes; /* by node, for QS_SORT_SIZE */
+    const uint64_t *weight; /* by node: what has most comes first; NULL: by name */
 } order;
 
 static int compare_nodes(const void *a, const void *b, void *ctx) {
@@ -39,7 +40,7 @@ static int compare_nodes(const void *a, const void *b, void *ctx) {
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
     bool mx = qs_tree_is_module(o->t, x), my = qs_tree_is_module(o->t, y);
     if (mx != my) return mx ? 1 : -1; /* keys before modules */
-    if (o->bytes && o->bytes[x] != o->bytes[y]) return o->bytes[x] > o->bytes[y] ? -1 : 1;
+    if (o->weight && o->weight[x] != o->weight[y]) return o->weight[x] > o->weight[y] ? -1 : 1;
     int c = qs_str_cmp_natural(qs_compare_node(o->t->c, x)->path, qs_compare_node(o->t->c, y)->path);
     return c ? c : x < y ? -1 : x > y;
 }
@@ -56,6 +57,20 @@ static uint64_t *sum_bytes(const qs_tree *t) {
             bytes[n] = bytes[n] > UINT64_MAX - size ? UINT64_MAX : bytes[n] + size;
     }
     return bytes;
+}
+
+/* The earlier in A's file, the more; a module goes by the first of its keys, what A has not comes last. */
+static uint64_t *places_in_a(const qs_tree *t) {
+    uint64_t *place = calloc((size_t)t->nodes + 1, sizeof *place);
+    const qs_resolution *r = qs_session_resolution(t->s);
+    for (uint32_t i = 0; place && r && i < t->leaves; i++) {
+        const qs_row *row = qs_compare_row(t->c, i);
+        uint32_t entry = row->r == QS_NO_INDEX ? QS_NO_INDEX : qs_resolution_entry(r, row->r)->a;
+        if (entry == QS_NO_INDEX) continue;
+        for (uint32_t n = row->tree; n != QS_NO_INDEX; n = t->parent[n])
+            if (place[n] < UINT64_MAX - entry) place[n] = UINT64_MAX - entry;
+    }
+    return place;
 }
 
 /* Links the children of one module in order; `room` holds as many ids as there are nodes. */
@@ -100,10 +115,11 @@ static void link_as_compared(qs_tree *t) {
 bool qs_tree_arrange(qs_tree *t) {
     link_as_compared(t);
     uint32_t *room = NULL;
-    uint64_t *bytes = NULL;
+    uint64_t *weight = NULL;
     bool ok = true;
-    if (t->sort == QS_SORT_SIZE) ok = (bytes = sum_bytes(t)) != NULL;
-    order o = {t, bytes};
+    if (t->sort == QS_SORT_SIZE) ok = (weight = sum_bytes(t)) != NULL;
+    if (t->sort == QS_SORT_FILE) ok = (weight = places_in_a(t)) != NULL;
+    order o = {t, weight};
     if (ok && t->sort != QS_SORT_MODEL && !t->flat) {
         room = malloc(((size_t)t->nodes + 1) * sizeof *room);
         ok = room != NULL;
@@ -115,7 +131,7 @@ bool qs_tree_arrange(qs_tree *t) {
         list_leaves(t);
     for (uint32_t i = 0; i < t->leaves; i++) t->position[t->leaf[i]] = i;
     free(room);
-    free(bytes);
+    free(weight);
     return ok;
 }
 
