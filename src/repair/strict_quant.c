@@ -200,8 +200,9 @@ static bool load_learnable(strict_run *r) {
 
 static bool load_observer(strict_run *r, bool strict) {
     static const int64_t one[] = {1};
-    if ((r->version < 0 || r->version == 1) && !inject(r, "eps", (qs_shape){1, one}, QS_FLOAT32))
-        return false;
+    /* RecordingObserver had an eps up to torch 1.7 only. */
+    bool old = (r->version < 0 || r->version == 1) && own_entry(r, "eps") != UINT32_MAX;
+    if (old && !inject(r, "eps", (qs_shape){1, one}, QS_FLOAT32)) return false;
     return qs_strict_base(r, strict);
 }
 
