@@ -26,7 +26,8 @@ struct qs_term {
     bool mouse, pasting_on, defaults; /* defaults: the terminal has colours of its own to go back to */
     qs_palette palette;
     qs_theme theme;
-    qs_cell *shown; /* what was last given to curses, to touch only rows that changed */
+    short pair[QS_PAINT_COUNT][2]; /* [1]: on the selected row; 0: the terminal's own colours */
+    qs_cell *shown;                /* what was last given to curses, to touch only rows that changed */
     int w, h;
     sigset_t old_mask;
     struct sigaction old_action[5];
@@ -137,13 +138,25 @@ static void init_colors(qs_term *t, qs_color_mode mode) {
     t->defaults = use_default_colors() == OK;
 }
 
-static void init_pairs(const qs_term *t) {
+/* Paints of the same colours share a pair: changing it costs bytes, even where nothing can be seen of it. */
+static void init_pairs(qs_term *t) {
+    qs_style made[QS_PAINT_COUNT * 2];
+    short n = 0;
+    memset(t->pair, 0, sizeof t->pair);
     if (t->palette == QS_PALETTE_MONO) return;
-    for (int i = 0; i < QS_PAINT_COUNT * 2 && i + 1 < COLOR_PAIRS; i++) {
+    for (int i = 0; i < QS_PAINT_COUNT * 2; i++) {
         qs_style s = t->theme.style[t->palette][i / 2][i % 2];
         if (!t->defaults && s.fg < 0) s.fg = COLOR_WHITE;
         if (!t->defaults && s.bg < 0) s.bg = COLOR_BLACK;
-        init_pair((short)(i + 1), s.fg, s.bg);
+        if (s.fg < 0 && s.bg < 0) continue; /* pair 0 */
+        short at = 0;
+        while (at < n && (made[at].fg != s.fg || made[at].bg != s.bg)) at++;
+        if (at + 1 >= COLOR_PAIRS) continue;
+        if (at == n) {
+            made[n++] = s;
+            init_pair((short)(at + 1), s.fg, s.bg);
+        }
+        t->pair[i / 2][i % 2] = (short)(at + 1);
     }
 }
 
@@ -260,14 +273,24 @@ static attr_t attrs_of(qs_style s) {
     return a;
 }
 
-static void cell_to_curses(const qs_term *t, const qs_cell *c, cchar_t *out) {
+static qs_style style_of(const qs_term *t, qs_pen pen) {
+    return t->theme.style[t->palette][qs_pen_paint(pen)][!!(pen & QS_PEN_SELECTED)];
+}
+
+/* Whether a blank looks the same with either pen. */
+static bool same_blank(const qs_term *t, qs_pen a, qs_pen b) {
+    qs_style x = style_of(t, a), y = style_of(t, b);
+    return x.bg == y.bg && !((x.attrs | y.attrs) & (QS_ATTR_UNDERLINE | QS_ATTR_REVERSE));
+}
+
+/* A blank takes the pen of the cell before it where that shows no difference: each change of pens is 5 to 20
+ * bytes on the wire. */
+static void cell_to_curses(const qs_term *t, const qs_cell *c, qs_pen *pen, cchar_t *out) {
     wchar_t text[2 + QS_CELL_MARKS] = {(wchar_t)c->cp};
     for (int i = 0; i < QS_CELL_MARKS; i++) text[1 + i] = (wchar_t)c->mark[i];
-    bool selected = c->pen & QS_PEN_SELECTED;
-    qs_paint paint = qs_pen_paint(c->pen);
-    int pair = t->palette == QS_PALETTE_MONO ? 0 : (int)paint * 2 + selected + 1;
-    if (pair >= COLOR_PAIRS) pair = 0;
-    setcchar(out, text, attrs_of(t->theme.style[t->palette][paint][selected]), (short)pair, NULL);
+    if (c->cp != ' ' || c->mark[0] || !same_blank(t, *pen, c->pen)) *pen = c->pen;
+    short pair = t->pair[qs_pen_paint(*pen)][!!(*pen & QS_PEN_SELECTED)];
+    setcchar(out, text, attrs_of(style_of(t, *pen)), pair, NULL);
 }
 
 static bool make_room(qs_term *t, const qs_grid *g) {
@@ -292,8 +315,9 @@ void qs_term_show(qs_term *t, const qs_grid *g) {
         qs_cell *was = t->shown + (size_t)y * (size_t)g->w;
         if (memcmp(now, was, (size_t)g->w * sizeof *now) == 0) continue;
         int n = 0;
+        qs_pen pen = QS_PEN(NORMAL);
         for (int x = 0; x < g->w; x++)
-            if (now[x].cp) cell_to_curses(t, &now[x], &t->row[n++]);
+            if (now[x].cp) cell_to_curses(t, &now[x], &pen, &t->row[n++]);
         mvadd_wchnstr(y, 0, t->row, n);
         memcpy(was, now, (size_t)g->w * sizeof *now);
     }

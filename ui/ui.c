@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 /* A pause of the keyboard this long is time for what is nice to have. */
-enum { IDLE_MS = 30 };
+enum { IDLE_MS = 30, SKIP_MAX = 8 };
 
 typedef struct loop {
     qs_app *app;
@@ -64,12 +64,20 @@ static bool run_script(loop *l, bool *left, qs_err *e) {
     }
 }
 
+/* Keys typed ahead are taken together: over a slow line a frame nobody can see yet only delays the last one.
+ * A key that is held down still moves something now and then. */
 static bool run_keyboard(loop *l, qs_err *e) {
     qs_event ev;
     unsigned reaction = QS_APP_IDLE;
-    for (;;) {
-        if (!draw(l, e)) return false;
-        qs_term_wait(l->term, reaction & QS_APP_IDLE ? IDLE_MS : -1, &ev);
+    for (int skipped = 0;;) {
+        bool skip = skipped < SKIP_MAX && qs_term_pending(l->term);
+        skipped = skip ? skipped + 1 : 0;
+        if (!skip && !draw(l, e)) return false;
+        qs_term_wait(l->term, skip ? 0 : reaction & QS_APP_IDLE ? IDLE_MS : -1, &ev);
+        if (skip && ev.kind == QS_EVENT_IDLE) { /* what waited was no key */
+            skipped = SKIP_MAX;
+            continue;
+        }
         if (!update(l, &ev, &reaction)) return true;
         react(l, reaction);
     }

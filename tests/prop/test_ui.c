@@ -140,10 +140,57 @@ static void test_anything_at_any_size(void **unused) {
     }
 }
 
+/* Whatever a command opens takes any keys, pastes, clicks and sizes while it is open. */
+static void test_anything_in_every_view(void **unused) {
+    (void)unused;
+    qs_session *s = open_pair("float.pt", "qat.pt", "model.json");
+    for (qs_command c = QS_CMD_NONE + 1; c < QS_CMD_COUNT; c++) {
+        bool ascii = rnd(2);
+        if (!(qs_command_get(c)->where & QS_CTX_TREE)) continue;
+        qs_app *app = ui_app(s, ascii);
+        assert_non_null(app);
+        ui_resize(app, 40 + (int)rnd(120), 10 + (int)rnd(50));
+        for (uint32_t n = rnd(12); n; n--) ui_key(app, ']');
+        qs_app_command(app, c);
+        for (int i = 0; i < 30; i++) {
+            qs_event ev =
+                rnd(5) ? any_event(app->w, app->h)
+                       : (qs_event){.kind = QS_EVENT_RESIZE, .x = 1 + (int)rnd(300), .y = 1 + (int)rnd(100)};
+            qs_app_update(app, &ev);
+            draw_guarded(app, app->w, app->h, ascii);
+        }
+        check_tree(app);
+        qs_app_free(app);
+    }
+    qs_session_free(s);
+}
+
+/* A paste is text where text is asked for, and nothing elsewhere: it never is a command. */
+static void test_pastes_are_no_keys(void **unused) {
+    (void)unused;
+    qs_session *s = open_pair("float.pt", "qat.pt", "model.json");
+    for (qs_command c = QS_CMD_NONE; c < QS_CMD_COUNT; c++) {
+        if (c && !(qs_command_get(c)->where & QS_CTX_TREE)) continue;
+        qs_app *app = ui_app(s, false);
+        ui_resize(app, 100, 30);
+        qs_app_command(app, c);
+        size_t depth = app->depth, actions = qs_plan_count(qs_session_plan(s));
+        const qs_view *top = qs_app_top(app);
+        qs_event ev = {.kind = QS_EVENT_PASTE, .text = QS_STR("\rF\rdciu\x1bq\x03\x1a\r\n:quit\r")};
+        unsigned reaction = qs_app_update(app, &ev);
+        assert_int_equal(reaction & (QS_APP_QUIT | QS_APP_SUSPEND), 0);
+        assert_int_equal(app->depth, depth);
+        assert_ptr_equal(qs_app_top(app), top);
+        assert_int_equal(qs_plan_count(qs_session_plan(s)), actions);
+        qs_app_free(app);
+    }
+    qs_session_free(s);
+}
+
 static void test_every_small_size(void **unused) {
     (void)unused;
     static const char *const views[] = {"",  "m", "M", "i", "F", "p", "v", "?", "f", "w",
-                                         "q", "/", ":", "D", "e", "b", "Q", "r", "A"};
+                                        "q", "/", ":", "D", "e", "b", "Q", "r", "A"};
     qs_session *s = open_pair("float.pt", "qat.pt", "model.json");
     qs_app *app = ui_app(s, false);
     for (size_t v = 0; v < sizeof views / sizeof *views; v++) {
@@ -296,6 +343,8 @@ int main(void) {
     setenv("XDG_STATE_HOME", "/nonexistent", 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_anything_at_any_size),
+        cmocka_unit_test(test_anything_in_every_view),
+        cmocka_unit_test(test_pastes_are_no_keys),
         cmocka_unit_test(test_every_small_size),
         cmocka_unit_test(test_undo_restores),
         cmocka_unit_test(test_counts_add_up),
