@@ -193,6 +193,21 @@ static void on_key(qs_app *a, const qs_event *ev) {
         unknown_key(a, ev->key);
 }
 
+/* The wheel moves in the lists of dialogs; a click where a message hides the keys only takes the message
+ * away. */
+static void on_mouse(qs_app *a, const qs_event *ev) {
+    const qs_view *v = qs_app_top(a);
+    bool told = a->message.text[0], click = ev->mouse == QS_MOUSE_CLICK || ev->mouse == QS_MOUSE_DOUBLE;
+    qs_event press = {.kind = QS_EVENT_KEY};
+    a->message.text[0] = 0;
+    if (click && !told && qs_app_click_key(a, ev->x, ev->y, &press.key)) {
+        a->key = press.key;
+        on_key(a, &press);
+    } else if (!(v->event && v->event(a, ev)) && !click && v->context == QS_CTX_DIALOG) {
+        qs_app_command(a, ev->mouse == QS_MOUSE_WHEEL_UP ? QS_CMD_DIALOG_UP : QS_CMD_DIALOG_DOWN);
+    }
+}
+
 static void on_resize(qs_app *a, int w, int h) {
     a->w = w < 1 ? 1 : w > QS_GRID_MAX ? QS_GRID_MAX : w;
     a->h = h < 1 ? 1 : h > QS_GRID_MAX ? QS_GRID_MAX : h;
@@ -213,7 +228,7 @@ unsigned qs_app_update(qs_app *a, const qs_event *ev) {
         a->key = ev->key;
         on_key(a, ev);
         break;
-    case QS_EVENT_MOUSE:
+    case QS_EVENT_MOUSE: on_mouse(a, ev); break;
     case QS_EVENT_PASTE:
         a->message.text[0] = 0;
         if (v->event) v->event(a, ev);

@@ -258,6 +258,10 @@ void qs_buf_add_quoted(qs_buf *out, qs_str s);
 void qs_app_take_settings(qs_app *a);      /* of a->opt.config */
 void qs_set_theme(qs_app *a, qs_str name); /* n == 0: the next one */
 
+/* ---- click.c ---- */
+/* Whether a click there is one on a key that is drawn. */
+bool qs_app_click_key(const qs_app *a, int x, int y, uint32_t *key);
+
 /* ---- actions.c: what changes the plan ---- */
 /* Do, tell what it did, take over. False when refused; the reason is the message. */
 bool qs_app_do(qs_app *a, const qs_action *action, const char *verb);

@@ -37,11 +37,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         if (((unsigned char)c.complaints.p[i] < ' ' && c.complaints.p[i] != '\n') ||
             c.complaints.p[i] == 0x7f)
             abort();
+    if (size % 4) goto done; /* printing takes a hundred times as long as reading */
     print(&c, &text);
     qs_config_parse(&again, "printed", qs_buf_str(&text));
     if (again.complaint_count) abort();
     expect_same(&c, &again);
     expect_same(&again, &c);
+done:
     qs_buf_free(&text);
     qs_config_free(&c);
     qs_config_free(&again);

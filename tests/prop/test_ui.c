@@ -152,7 +152,7 @@ static void test_anything_in_every_view(void **unused) {
         ui_resize(app, 40 + (int)rnd(120), 10 + (int)rnd(50));
         for (uint32_t n = rnd(12); n; n--) ui_key(app, ']');
         qs_app_command(app, c);
-        for (int i = 0; i < 30; i++) {
+        for (int i = 0; i < 16; i++) {
             qs_event ev =
                 rnd(5) ? any_event(app->w, app->h)
                        : (qs_event){.kind = QS_EVENT_RESIZE, .x = 1 + (int)rnd(300), .y = 1 + (int)rnd(100)};
@@ -162,6 +162,61 @@ static void test_anything_in_every_view(void **unused) {
         check_tree(app);
         qs_app_free(app);
     }
+    qs_session_free(s);
+}
+
+/* ---- the mouse ---- */
+
+/* Click on the last place where the text is drawn; false if it is not. */
+static bool click_on(qs_app *app, const char *text) {
+    qs_grid g = {.ascii = true};
+    qs_buf dump = {0};
+    assert_true(qs_grid_resize(&g, app->w, app->h));
+    qs_app_render(app, &g);
+    g.cursor_x = -1;
+    qs_grid_dump(&g, false, &dump);
+    const char *at = NULL;
+    for (const char *p = dump.p; (p = strstr(p, text)); p++) at = p;
+    size_t offset = at ? (size_t)(at - dump.p) : 0, row = (size_t)app->w + 2;
+    qs_buf_free(&dump);
+    qs_grid_free(&g);
+    if (!at) return false;
+    qs_event ev = {.kind = QS_EVENT_MOUSE, .x = (int)(offset % row), .y = (int)(offset / row)};
+    qs_app_update(app, &ev);
+    return true;
+}
+
+static void test_clicks_press_keys(void **unused) {
+    (void)unused;
+    qs_session *s = open_pair("float.pt", "qat.pt", "model.json");
+    qs_app *app = ui_app(s, true);
+    qs_event idle = {.kind = QS_EVENT_IDLE};
+    ui_resize(app, 110, 30);
+    qs_app_update(app, &idle);
+    assert_true(click_on(app, "plan  ")); /* what a key does is as good as the key */
+    assert_ptr_equal(qs_app_top(app), &qs_view_plan);
+    assert_true(click_on(app, "q "));
+    assert_int_equal(app->depth, 1);
+    assert_true(click_on(app, "? help"));
+    assert_string_equal(qs_app_top(app)->name, "help");
+    ui_key(app, 'q');
+    for (int i = 0; i < 4 && !app->detail_hint.n; i++) ui_key(app, ']');
+    assert_true(click_on(app, "[F] fix"));
+    assert_ptr_equal(qs_app_top(app), &qs_view_fix);
+    assert_true(click_on(app, "Esc"));
+    assert_int_equal(app->depth, 1);
+    ui_key(app, 'i');
+    assert_ptr_equal(qs_app_top(app), &qs_view_init);
+    qs_event wheel = {.kind = QS_EVENT_MOUSE, .mouse = QS_MOUSE_WHEEL_DOWN, .x = 5, .y = 5};
+    qs_app_update(app, &wheel);
+    assert_true(click_on(app, "Esc"));
+    assert_int_equal(app->depth, 1);
+    qs_event blank = {.kind = QS_EVENT_MOUSE, .x = app->w - 1, .y = app->h - 1};
+    size_t cursor = app->tree.list.cursor;
+    qs_app_update(app, &blank); /* beside the hints */
+    assert_int_equal(app->depth, 1);
+    assert_int_equal(app->tree.list.cursor, cursor);
+    qs_app_free(app);
     qs_session_free(s);
 }
 
@@ -344,6 +399,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_anything_at_any_size),
         cmocka_unit_test(test_anything_in_every_view),
+        cmocka_unit_test(test_clicks_press_keys),
         cmocka_unit_test(test_pastes_are_no_keys),
         cmocka_unit_test(test_every_small_size),
         cmocka_unit_test(test_undo_restores),
