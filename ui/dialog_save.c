@@ -195,6 +195,7 @@ static void accept(qs_app *a) {
             snprintf(s->problem, sizeof s->problem, "cancelled; nothing was written");
         else
             snprintf(s->problem, sizeof s->problem, "%s", e.msg);
+        if (e.code == QS_E_REFUSED && strstr(e.msg, "exists")) s->field = 2; /* Space and Enter replace it */
         return;
     }
     a->saved_revision = qs_session_revision(a->s);

@@ -79,7 +79,7 @@ def whole_job():
         t.type(out)
         t.keys("Enter")
         t.until("exists")
-        t.keys("Tab", "Tab", "Space", "Enter")  # replace it
+        t.keys("Space", "Enter")  # the box to replace it has the focus
         t.until("read back and verified")
         t.keys("q")
         t.until("ready>", gone=["Module / key"])
