@@ -320,11 +320,19 @@ static void print_top_level(const qs_checkpoint *c, FILE *f) {
     if (shown) fputc('\n', f);
 }
 
-static void print_header(const qs_checkpoint *c, FILE *f) {
+/* Where it comes from; the kind of the container is in the first line, unless there is more to say of it. */
+static void print_provenance(const qs_provenance *p, FILE *f) {
+    for (size_t i = 0; i < p->facts.n; i++)
+        if (i > 0 || strchr(p->facts.v[i].text, ':'))
+            fprintf(f, "  %s: %s\n", p->facts.v[i].label, p->facts.v[i].text);
+}
+
+static void print_header(const qs_checkpoint *c, const qs_provenance *p, FILE *f) {
     qs_str_fput_printable(qs_str_of(qs_checkpoint_path(c)), f);
     fprintf(f, ": %s", qs_file_kind_name(qs_container_kind(qs_checkpoint_container(c))));
     print_roots(c, f);
     print_top_level(c, f);
+    print_provenance(p, f);
 }
 
 typedef struct ls_args {
@@ -344,7 +352,9 @@ static bool ls_one(void *ctx, const char *path, int *status, qs_err *e) {
     qs_checkpoint *c = NULL;
     if (!qs_checkpoint_open(path, &open, &c, e)) return false;
     ls_context x = {.c = c, .opt = opt};
-    bool terminal = isatty(STDOUT_FILENO), ok = note_first_users(&x, e) && qs_placement_new(c, &x.places, e);
+    bool terminal = isatty(STDOUT_FILENO), ok = note_first_users(&x, e) &&
+                                                qs_placement_new(c, &x.places, e) &&
+                                                qs_provenance_new(c, &x.provenance, e);
     if (ok && a->many && !common->json) {
         qs_str_fput_printable(qs_str_of(path), stdout);
         puts(":");
@@ -352,11 +362,12 @@ static bool ls_one(void *ctx, const char *path, int *status, qs_err *e) {
     if (ok && common->json) {
         ok = ls_print_json(&x, e);
     } else if (ok) {
-        if (!common->quiet) print_header(c, terminal || opt.tree ? stdout : stderr);
+        if (!common->quiet) print_header(c, x.provenance, terminal || opt.tree ? stdout : stderr);
         ok = terminal || opt.tree ? print_table(&x, e) : print_plain(&x, e);
     }
     free(x.first_user);
     qs_placement_free(x.places);
+    qs_provenance_free(x.provenance);
     qs_checkpoint_close(c);
     return ok;
 }

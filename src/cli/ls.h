@@ -4,6 +4,7 @@
 
 #include "model/checkpoint.h"
 #include "model/placement.h"
+#include "model/provenance.h"
 #include "quant/family.h"
 
 typedef struct ls_options {
@@ -15,6 +16,7 @@ typedef struct ls_context {
     const qs_checkpoint *c;
     ls_options opt;
     qs_placement *places; /* of a distributed checkpoint, else NULL */
+    qs_provenance *provenance;
     uint32_t *first_user; /* by storage: the first entry that uses it, UINT32_MAX if none */
 } ls_context;
 
@@ -25,6 +27,5 @@ bool ls_classify(const ls_context *x, qs_str key, qs_quant_key *out);
 bool ls_shape_known(const qs_tensor *t);
 /* The whole document as one JSON object, streamed to stdout. */
 bool ls_print_json(const ls_context *x, qs_err *e);
-
 
 #endif

@@ -3,6 +3,7 @@
  *   file, kind            the path; "torch zip", "TorchScript", "safetensors", "shard index" ...
  *   root                  {path, kind: "state_dict" | "module", class?}
  *   roots                 [{path, kind, entries, class?}], the chosen one among them
+ *   provenance            {facts: [{label, text}], torch_from, torch_to: "1.13", null if open}
  *   top_level             [{key, value}]: values as short text
  *   entries               [{key, tensor: false, value} or
  *                          {key, tensor: true, shape (null if unknown), dtype, kind: "dense" | "quantized" |
@@ -77,6 +78,30 @@ static void add_head(out *o, const qs_checkpoint *c) {
         add_root(o, qs_checkpoint_root(c, i), true);
     }
     qs_buf_addz(&o->b, "]");
+}
+
+/* "1.13", or null where the range is open. */
+static void add_release(out *o, const char *name, int v) {
+    if (v)
+        qs_buf_addf(&o->b, ", \"%s\": \"%d.%d\"", name, v / 100, v % 100);
+    else
+        qs_buf_addf(&o->b, ", \"%s\": null", name);
+}
+
+static void add_provenance(out *o, const qs_provenance *p) {
+    qs_buf_addz(&o->b, ",\n  \"provenance\": {\"facts\": [");
+    o->first = true;
+    for (size_t i = 0; i < p->facts.n; i++) {
+        item(o);
+        qs_buf_addz(&o->b, "{\"label\": ");
+        qs_buf_add_json(&o->b, qs_str_of(p->facts.v[i].label));
+        str_field(o, "text", qs_str_of(p->facts.v[i].text));
+        qs_buf_addc(&o->b, '}');
+    }
+    qs_buf_addz(&o->b, "]");
+    add_release(o, "torch_from", p->torch_from);
+    add_release(o, "torch_to", p->torch_to);
+    qs_buf_addc(&o->b, '}');
 }
 
 static bool add_top_level(out *o, const qs_checkpoint *c, qs_err *e) {
@@ -247,6 +272,7 @@ static bool add_modules(out *o, const qs_checkpoint *c, qs_err *e) {
 bool ls_print_json(const ls_context *x, qs_err *e) {
     out o = {0};
     add_head(&o, x->c);
+    add_provenance(&o, x->provenance);
     bool ok = add_top_level(&o, x->c, e);
     qs_buf_addz(&o.b, ",\n  \"entries\": [");
     o.first = true;

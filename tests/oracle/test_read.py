@@ -9,7 +9,9 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 QATSCOPE = os.environ.get("QATSCOPE", "")
 SEED = int(os.environ.get("SEED", "20240611"))
-HERE_FILES, THERE_FILES = 120, 40  # for the torch of this system, for each other
+# For the torch of this system, for each other. QATSCOPE_READ_FILES=N makes N of each.
+HERE_FILES = int(os.environ.get("QATSCOPE_READ_FILES", "120"))
+THERE_FILES = int(os.environ.get("QATSCOPE_READ_FILES", "40"))
 SHARED = os.path.join(HERE, "..", "..", "..", "shared", "real")
 failures = []
 
@@ -39,12 +41,20 @@ def compare(case, got, where, release):
         for field, value in want.items():
             check(have.get(field) == value, f"{where}: {want['key']}: {field} is {have.get(field)!r}, torch says {value!r}")
         check("bad" not in have, f"{where}: {want['key']}: {have.get('bad')}")
+    origin, true = got["provenance"], version_of(release)
+    check(origin["torch_from"] or origin["torch_to"], f"{where}: nothing inferred of the torch that wrote it")
+    check((not origin["torch_from"] or version_of(origin["torch_from"]) <= true) and
+          (not origin["torch_to"] or true <= version_of(origin["torch_to"])), f"{where}: inferred {origin}")
     if release.startswith("1.7") and case["kind"] == "module":
         # Observers were version 2 then, under the same class names as the 3 of later releases (module_class.def).
         for k, v in case["versions"].items():
             case["versions"][k] = 3 if v == 2 and got["versions"].get(k) == 3 else v
     check(got["versions"] == case["versions"], f"{where}: versions differ: {diff(got['versions'], case['versions'])}")
     check([[m["name"], m["class"]] for m in got["modules"]] == case["classes"], f"{where}: module classes differ")
+
+
+def version_of(text):
+    return tuple(int(x) for x in text.split("+")[0].split("a")[0].split(".")[:2])
 
 
 def diff(a, b):
