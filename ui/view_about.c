@@ -1,19 +1,34 @@
 #include "ui/app_impl.h"
 
 #include "model/about.h"
+#include "model/provenance.h"
 
 /* What the open files are, on a page. */
+
+static void add_fact(qs_rich *r, const char *label, const char *text) {
+    qs_rich_line(r);
+    qs_rich_addf(r, QS_PEN(KEY), "  %-12s", label);
+    qs_rich_addf(r, QS_PEN(NORMAL), "%s", text);
+}
+
+/* Who wrote it, as far as the file tells. */
+static void add_provenance(qs_rich *r, const qs_checkpoint *c) {
+    qs_provenance *p;
+    qs_err unused = QS_ERR_INIT;
+    if (!qs_provenance_new(c, &p, &unused)) return;
+    for (size_t i = 0; i < p->facts.n; i++)
+        if (strcmp(p->facts.v[i].label, "container") != 0) /* the format, which is there already */
+            add_fact(r, p->facts.v[i].label, p->facts.v[i].text);
+    qs_provenance_free(p);
+}
 
 static void add_checkpoint(qs_rich *r, const char *name, const qs_checkpoint *c) {
     qs_fact fact[QS_FACTS_MAX];
     size_t n = qs_about_checkpoint(c, fact);
     qs_rich_line(r);
     qs_rich_addf(r, QS_PEN(TITLE), "%s", name);
-    for (size_t i = 0; i < n; i++) {
-        qs_rich_line(r);
-        qs_rich_addf(r, QS_PEN(KEY), "  %-12s", fact[i].label);
-        qs_rich_addf(r, QS_PEN(NORMAL), "%s", fact[i].text);
-    }
+    for (size_t i = 0; i < n; i++) add_fact(r, fact[i].label, fact[i].text);
+    add_provenance(r, c);
     qs_rich_line(r);
 }
 
@@ -22,9 +37,7 @@ static void add_model(qs_rich *r, const qs_manifest *m) {
     qs_str_printable(qs_str_of(qs_manifest_name(m)), name, sizeof name);
     qs_rich_line(r);
     qs_rich_addf(r, QS_PEN(TITLE), "Model");
-    qs_rich_line(r);
-    qs_rich_addf(r, QS_PEN(KEY), "  %-12s", "file");
-    qs_rich_addf(r, QS_PEN(NORMAL), "%s", name);
+    add_fact(r, "file", name);
     qs_rich_line(r);
     qs_rich_addf(r, QS_PEN(KEY), "  %-12s", "expects");
     qs_rich_addf(r, QS_PEN(NORMAL), "%u keys in %u modules", qs_manifest_count(m),

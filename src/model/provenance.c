@@ -31,7 +31,7 @@ static bool add_fact(finder *f, const char *label, qs_str text) {
     qs_str_printable(text, shown, sizeof shown);
     qs_str copy = qs_arena_str(&f->p->arena, qs_str_of(shown));
     if (!copy.p) return qs_nomem(f->err);
-    return qs_push(&f->p->facts, (qs_fact){label, copy.p}) || qs_nomem(f->err);
+    return qs_push(&f->p->facts, (qs_provenance_fact){label, copy.p}) || qs_nomem(f->err);
 }
 
 /* ---- the container ---- */
@@ -284,7 +284,7 @@ static bool find_all(finder *f) {
         return false;
     /* The wrappers were found on the way; they are listed last. */
     for (size_t i = 0; i < n; i++) {
-        qs_fact moved = f->p->facts.v[wrappers];
+        qs_provenance_fact moved = f->p->facts.v[wrappers];
         memmove(&f->p->facts.v[wrappers], &f->p->facts.v[wrappers + 1],
                 (f->p->facts.n - wrappers - 1) * sizeof moved);
         f->p->facts.v[f->p->facts.n - 1] = moved;

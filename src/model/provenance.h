@@ -6,17 +6,17 @@
 #include "base/vec.h"
 #include "model/checkpoint.h"
 
-typedef struct qs_fact {
+typedef struct qs_provenance_fact {
     const char *label; /* "container", "torch", "framework", "version", "date", "wrapper" */
     const char *text; /* printable; of torch, with the evidence: "1.8 to 2.0: storages counted from 0, ..." */
-} qs_fact;
+} qs_provenance_fact;
 
 typedef struct qs_provenance {
     qs_arena arena;
     /* The versions that could have written it, major * 100 + minor; 0 is open, both 0: nothing is known, or
      * the evidence contradicts itself (a file that was written again). */
     int torch_from, torch_to;
-    QS_VEC(qs_fact) facts; /* in the order of the labels above */
+    QS_VEC(qs_provenance_fact) facts; /* in the order of the labels above */
 } qs_provenance;
 
 /* Looks at each entry once. Free with qs_provenance_free. */
