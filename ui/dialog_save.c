@@ -3,8 +3,7 @@
 /* A.pt -> A-fixed.pt, beside it. */
 static void propose(const qs_app *a, char *out, size_t cap) {
     const char *path = qs_checkpoint_path(qs_session_a(a->s));
-    const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
-    size_t stem = dot && (!slash || dot > slash + 1) ? (size_t)(dot - path) : strlen(path);
+    size_t stem = qs_write_stem(path);
     snprintf(out, cap, "%.*s-fixed%s", (int)stem, path, path + stem);
 }
 
@@ -116,13 +115,14 @@ static void save_draw(const qs_app *a, qs_grid *g) {
                                         "change", "Esc",  "leave", NULL};
     const qs_save_state *s = &a->save;
     const qs_verdict *v = qs_session_verdict(a->s);
-    bool safe = qs_is_safetensors_name(s->path.text);
+    qs_write_format format = qs_write_format_of(s->path.text);
     qs_pane p = qs_dialog_box(a, g, 90, 16, "save the result", "");
     qs_drawz(p, 0, 0, QS_PEN(KEY), "as");
     qs_line_draw(&s->path, p, LABEL_W, 0, p.w - LABEL_W, s->field == 0);
     qs_drawz(p, 0, 1, QS_PEN(KEY), "format");
-    int x = qs_dialog_choice(p, LABEL_W, 1, !safe, s->field == 1, "torch (.pt)");
-    qs_dialog_choice(p, x, 1, safe, s->field == 1, "safetensors");
+    int x = qs_dialog_choice(p, LABEL_W, 1, format == QS_WRITE_TORCH, s->field == 1, "torch (.pt)");
+    x = qs_dialog_choice(p, x, 1, format == QS_WRITE_SAFETENSORS, s->field == 1, "safetensors");
+    qs_dialog_choice(p, x, 1, format == QS_WRITE_SHARDS, s->field == 1, "in files of 5 GB");
     draw_check(p, 2, s->overwrite, s->field == 2, "replace the file if it exists");
     draw_check(p, 3, s->in_place, s->field == 3, "it may be A itself (the old one is kept as NAME.bak)");
     char device[128] = "every tensor on the CPU (all are already)";
@@ -139,21 +139,21 @@ static void save_draw(const qs_app *a, qs_grid *g) {
 
 /* ---- keys ---- */
 
-/* The name's end is the format: model.pt <-> model.safetensors. */
-static void other_format(qs_app *a) {
+/* The name's end is the format: model.pt -> model.safetensors -> model.safetensors.index.json -> model.pt. */
+static void other_format(qs_app *a, bool back) {
+    static const char *const ends[] = {".pt", ".safetensors", ".safetensors.index.json"};
     qs_save_state *s = &a->save;
     char name[QS_LINE_MAX];
-    const char *text = s->path.text, *slash = strrchr(text, '/'), *dot = strrchr(text, '.');
-    size_t stem = dot && (!slash || dot > slash + 1) ? (size_t)(dot - text) : s->path.n;
-    snprintf(name, sizeof name, "%.*s%s", (int)stem, text,
-             qs_is_safetensors_name(text) ? ".pt" : ".safetensors");
+    const char *text = s->path.text;
+    size_t next = ((size_t)qs_write_format_of(text) + (back ? 2 : 1)) % 3;
+    snprintf(name, sizeof name, "%.*s%s", (int)qs_write_stem(text), text, ends[next]);
     qs_line_set(&s->path, qs_str_of(name));
 }
 
-static bool change_field(qs_app *a) {
+static bool change_field(qs_app *a, bool back) {
     qs_save_state *s = &a->save;
     if (s->field == 1)
-        other_format(a);
+        other_format(a, back);
     else if (s->field == 2)
         s->overwrite = !s->overwrite;
     else if (s->field == 3)
@@ -174,7 +174,7 @@ static bool save_event(qs_app *a, const qs_event *ev) {
     }
     if (ev->kind != QS_EVENT_KEY) return false;
     bool sideways = s->field == 1 && (ev->key == QS_KEY_LEFT || ev->key == QS_KEY_RIGHT);
-    return (ev->key == ' ' || sideways) && change_field(a);
+    return (ev->key == ' ' || sideways) && change_field(a, ev->key == QS_KEY_LEFT);
 }
 
 static void accept(qs_app *a) {

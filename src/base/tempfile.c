@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +20,13 @@ struct qs_temp {
 static char pending_path[PATH_MAX];
 static volatile int pending;
 
+/* The same for a set: paths one after the other, each ended by NUL, the directory last, then an empty one. */
+static char *volatile pending_set;
+
 void qs_temp_unlink_pending(void) {
     if (pending) unlink(pending_path);
+    for (const char *p = pending_set; p && *p; p += strlen(p) + 1)
+        if (unlink(p) != 0) rmdir(p);
 }
 
 /* A symlink is resolved, so that the file it points at is replaced and not the link. */
@@ -146,4 +152,180 @@ void qs_temp_discard(qs_temp *t) {
     pending = 0;
     close(t->fd);
     free(t);
+}
+
+/* ---- several that appear together ---- */
+
+struct qs_temp_set {
+    size_t n;
+    char *dir;     /* "" or with a slash at its end */
+    char *temp;    /* the temporary directory, with a slash */
+    char **names;  /* [n] */
+    char **paths;  /* [n] temporary */
+    char *pending; /* as pending_set */
+};
+
+/* a + b, owned; NULL when memory is out. */
+static char *joined(const char *a, const char *b) {
+    size_t n = strlen(a), m = strlen(b);
+    char *p = malloc(n + m + 1);
+    if (!p) return NULL;
+    memcpy(p, a, n);
+    memcpy(p + n, b, m + 1);
+    return p;
+}
+
+static void free_set(qs_temp_set *s) {
+    for (size_t i = 0; i < s->n; i++) {
+        free(s->names ? s->names[i] : NULL);
+        free(s->paths ? s->paths[i] : NULL);
+    }
+    free(s->names);
+    free(s->paths);
+    free(s->dir);
+    free(s->temp);
+    free(s->pending);
+    free(s);
+}
+
+static bool make_names(qs_temp_set *s, const char *const *names, qs_err *e) {
+    size_t total = strlen(s->temp) + 2;
+    s->names = calloc(s->n, sizeof *s->names);
+    s->paths = calloc(s->n, sizeof *s->paths);
+    if (!s->names || !s->paths) return qs_nomem(e);
+    for (size_t i = 0; i < s->n; i++) {
+        s->names[i] = joined("", names[i]);
+        s->paths[i] = joined(s->temp, names[i]);
+        if (!s->names[i] || !s->paths[i]) return qs_nomem(e);
+        total += strlen(s->paths[i]) + 1;
+    }
+    char *p = s->pending = calloc(1, total);
+    if (!p) return qs_nomem(e);
+    for (size_t i = 0; i < s->n; i++) p = stpcpy(p, s->paths[i]) + 1;
+    stpcpy(p, s->temp);
+    pending_set = s->pending;
+    return true;
+}
+
+bool qs_temp_set_create(const char *dir, const char *const *names, size_t n, qs_temp_set **out, qs_err *e) {
+    qs_temp_set *s = calloc(1, sizeof *s);
+    if (!s) return qs_nomem(e);
+    char *made = joined(dir, ".XXXXXX.qatscope");
+    s->n = n;
+    s->dir = joined("", dir);
+    s->temp = made && s->dir ? joined(made, "/") : NULL;
+    free(made);
+    if (!s->temp) {
+        free_set(s);
+        return qs_nomem(e);
+    }
+    size_t end = strlen(s->temp) - 1, marks = end - strlen("XXXXXX.qatscope");
+    /* mkdtemp wants its Xs at the end. */
+    char *name = strndup(s->temp, marks + 6);
+    bool ok = name || qs_nomem(e);
+    if (ok && !mkdtemp(name))
+        ok = qs_fail_errno(e, QS_E_IO, errno, "%s: cannot create files there", *dir ? dir : "this directory");
+    if (ok) {
+        memcpy(s->temp, name, marks + 6);
+        strcpy(s->temp + marks + 6, "/");
+        ok = make_names(s, names, e);
+        if (!ok) rmdir(name);
+    }
+    free(name);
+    if (ok)
+        *out = s;
+    else
+        free_set(s);
+    return ok;
+}
+
+const char *qs_temp_set_path(const qs_temp_set *s, size_t i) {
+    return s->paths[i];
+}
+
+bool qs_temp_set_open(const qs_temp_set *s, size_t i, int *fd, qs_err *e) {
+    char *target = joined(s->dir, s->names[i]);
+    if (!target) return qs_nomem(e);
+    *fd = open(s->paths[i], O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    bool ok = *fd >= 0 || qs_fail_errno(e, QS_E_IO, errno, "%s: cannot create it", target);
+    if (ok) set_mode(*fd, target);
+    free(target);
+    return ok;
+}
+
+bool qs_temp_set_close(const qs_temp_set *s, size_t i, int fd, qs_err *e) {
+    bool ok = fsync(fd) == 0 || qs_fail_errno(e, QS_E_IO, errno, "%s%s: fsync", s->dir, s->names[i]);
+    close(fd);
+    return ok;
+}
+
+/* Where file i's predecessor is kept until all is in place. */
+static bool old_name(const qs_temp_set *s, size_t i, char out[PATH_MAX], qs_err *e) {
+    int n = snprintf(out, PATH_MAX, "%s%zu.old", s->temp, i);
+    return (n > 0 && n < PATH_MAX) || qs_fail(e, QS_E_USAGE, "the output path is too long");
+}
+
+static bool move_away(const qs_temp_set *s, size_t i, const char *target, qs_err *e) {
+    char old[PATH_MAX];
+    return old_name(s, i, old, e) && (rename(target, old) == 0 || errno == ENOENT ||
+                                      qs_fail_errno(e, QS_E_IO, errno, "%s: cannot be replaced", target));
+}
+
+/* File k as it was. */
+static void put_back(const qs_temp_set *s, size_t k) {
+    qs_err ignored = QS_ERR_INIT;
+    char old[PATH_MAX];
+    char *target = joined(s->dir, s->names[k]);
+    /* No old one, and its temporary file is not there any more: the target is new. */
+    if (target && old_name(s, k, old, &ignored) && rename(old, target) != 0 && access(s->paths[k], F_OK) != 0)
+        unlink(target);
+    free(target);
+}
+
+/* Once for the last file alone, then for all: the last one is away first. */
+static bool replace_one(const qs_temp_set *s, size_t i, bool away_only, qs_err *e) {
+    char *target = joined(s->dir, s->names[i]);
+    if (!target) return qs_nomem(e);
+    bool ok = move_away(s, i, target, e);
+    if (ok && !away_only && rename(s->paths[i], target) != 0)
+        ok = qs_fail_errno(e, QS_E_IO, errno, "%s: cannot rename the new file onto it", target);
+    free(target);
+    return ok;
+}
+
+static bool replace_all(const qs_temp_set *s, qs_err *e) {
+    size_t done = 0;
+    bool ok = replace_one(s, s->n - 1, true, e);
+    while (ok && done < s->n) ok = replace_one(s, done++, false, e);
+    if (ok) return true;
+    for (size_t k = 0; k < done; k++) put_back(s, k);
+    if (done < s->n) put_back(s, s->n - 1);
+    return false;
+}
+
+bool qs_temp_set_publish(qs_temp_set *s, qs_err *e) {
+    sigset_t ending, before;
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGINT);
+    sigaddset(&ending, SIGTERM);
+    sigaddset(&ending, SIGHUP);
+    sigaddset(&ending, SIGQUIT);
+    sigprocmask(SIG_BLOCK, &ending, &before);
+    bool ok = replace_all(s, e) && sync_dir(s->dir, e);
+    qs_temp_set_discard(s);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return ok;
+}
+
+void qs_temp_set_discard(qs_temp_set *s) {
+    if (!s) return;
+    qs_err ignored = QS_ERR_INIT;
+    char old[PATH_MAX];
+    for (size_t i = 0; i < s->n; i++) {
+        unlink(s->paths[i]);
+        if (old_name(s, i, old, &ignored)) unlink(old);
+    }
+    rmdir(s->temp);
+    pending_set = NULL;
+    free_set(s);
 }

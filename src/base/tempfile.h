@@ -19,6 +19,21 @@ const char *qs_temp_path(const qs_temp *t); /* borrowed */
 bool qs_temp_publish(qs_temp *t, const char *backup, qs_err *e);
 /* Close and unlink; NULL is fine. */
 void qs_temp_discard(qs_temp *t);
+/* Files that shall appear together, in one directory: written in a temporary directory there, under the names
+ * they will have. */
+typedef struct qs_temp_set qs_temp_set;
+/* The files DIR/names[i] (no '/' in a name), `dir` "" for the current one. Names are copied. */
+bool qs_temp_set_create(const char *dir, const char *const *names, size_t n, qs_temp_set **out, qs_err *e);
+const char *qs_temp_set_path(const qs_temp_set *s, size_t i); /* while it is temporary; borrowed */
+/* Creates file i for writing, with the mode of what it will replace. To be ended by qs_temp_set_close. */
+bool qs_temp_set_open(const qs_temp_set *s, size_t i, int *fd, qs_err *e);
+bool qs_temp_set_close(const qs_temp_set *s, size_t i, int fd, qs_err *e); /* fsync, close */
+/* Renames all into place, the last one last; the last one's old file is away while others are being replaced,
+ * so that it never speaks of files that are not its own. If one fails all is put back. Frees s. Signals that
+ * would end the process wait meanwhile. */
+bool qs_temp_set_publish(qs_temp_set *s, qs_err *e);
+void qs_temp_set_discard(qs_temp_set *s); /* NULL is fine */
+
 /* Unlink the temporary file being written, if any. Async-signal-safe: for signal handlers that end the
  * process. */
 void qs_temp_unlink_pending(void);

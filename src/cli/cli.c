@@ -389,8 +389,30 @@ static void tell_misfits(const qs_session *s, const char *out) {
     }
 }
 
+/* "5GB" 5e9, "2GiB" 2^31, "1000" 1000; false if it is no size. */
+static bool parse_size(const char *text, uint64_t *out) {
+    static const struct {
+        const char *unit;
+        uint64_t bytes;
+    } units[] = {{"", 1},           {"B", 1},          {"KB", 1000},     {"MB", 1000000}, {"GB", 1000000000},
+                 {"KiB", 1u << 10}, {"MiB", 1u << 20}, {"GiB", 1u << 30}};
+    char *end;
+    double n = strtod(text, &end);
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (strcmp(end, units[i].unit) != 0) continue;
+        if (end == text || !(n * (double)units[i].bytes >= 1 && n * (double)units[i].bytes < 9e18))
+            return false;
+        *out = (uint64_t)(n * (double)units[i].bytes);
+        return true;
+    }
+    return false;
+}
+
 bool qs_cli_save(qs_session *s, const qs_cli_saving *how, bool quiet, qs_err *e) {
     qs_write_options opt = {.in_place = how->in_place, .overwrite = true, .cpu = how->cpu};
+    if (how->shard_size && !parse_size(how->shard_size, &opt.shard_bytes))
+        return qs_fail(e, QS_E_USAGE, "--shard-size wants a size such as 500MB or 2GiB, not '%s'",
+                       how->shard_size);
     if (!quiet) tell_misfits(s, how->out);
     if (!qs_session_save(s, how->out, &opt, e)) return false;
     const char *note = qs_write_note(qs_session_resolution(s), how->out);

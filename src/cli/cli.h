@@ -99,6 +99,7 @@ bool qs_cli_deliver(qs_str text, const char *path, qs_err *e);
 /* Where and how to save: what fix, apply and convert have in common. */
 typedef struct qs_cli_saving {
     const char *out;
+    const char *shard_size;
     bool in_place, cpu;
 } qs_cli_saving;
 #define QS_CLI_OPT_OUTPUT(s, help)                                                                           \
@@ -107,6 +108,11 @@ typedef struct qs_cli_saving {
     { "in-place", 0, QS_OPT_FLAG, &(s)->in_place, NULL, "replace A, keep it as NAME.bak" }
 #define QS_CLI_OPT_CPU(s)                                                                                    \
     { "cpu", 0, QS_OPT_FLAG, &(s)->cpu, NULL, "say of every tensor that it is on the CPU" }
+#define QS_CLI_OPT_SHARD_SIZE(s)                                                                             \
+    {                                                                                                        \
+        "shard-size", 0, QS_OPT_STRING, &(s)->shard_size, "SIZE",                                            \
+            "most in one file of NAME.safetensors.index.json (5GB; 500MB, 2GiB ...)"                         \
+    }
 
 /* Saves what the session's plan makes of A. What the format of that name cannot hold goes to stderr, one a
  * line, before anything is written; what is worth knowing (qs_write_note) after, unless quiet. */

@@ -278,6 +278,7 @@ int qs_cmd_fix(int argc, char **argv) {
         {"plan-out", 0, QS_OPT_STRING, &a.plan_out, "PLAN", "write the plan, to be replayed with apply"},
         QS_CLI_OPT_IN_PLACE(&a.saving),
         QS_CLI_OPT_CPU(&a.saving),
+        QS_CLI_OPT_SHARD_SIZE(&a.saving),
         {"force", 0, QS_OPT_FLAG, &a.force, NULL, "save even if it would still not load"},
         {"torch", 0, QS_OPT_STRING, &a.torch, "VERSION",
          "whose strict load to satisfy: 1.7, 1.13, 2.6, 2.14"},

@@ -98,6 +98,9 @@ static bool check_in_place(const qs_checkpoint *a, const char *path, const qs_wr
             "%s: is the file that was opened; choose another name, or save in place (the old file is kept "
             "as .bak)",
             path);
+    if (qs_write_format_of(path) == QS_WRITE_SHARDS)
+        return qs_fail(e, QS_E_REFUSED, "%s: a set of files is not saved in place; choose another name",
+                       path);
     bool pt = kind == QS_FILE_TORCH_ZIP || kind == QS_FILE_LEGACY;
     return (qs_is_safetensors_name(path) ? kind == QS_FILE_SAFETENSORS : pt) ||
            qs_fail(e, QS_E_REFUSED, "%s: would no longer be the kind of file its name says; save as NAME.pt",
@@ -110,10 +113,10 @@ static bool check_target(const qs_resolution *r, const char *path, const qs_writ
     if (is_file_of(in->a, path)) return check_in_place(in->a, path, opt, e);
     if (is_file_of(in->b, path))
         return qs_fail(e, QS_E_REFUSED, "%s: is checkpoint B; choose another name", path);
-    if (qs_str_ends(qs_str_of(path), QS_STR(".json")))
-        return qs_fail(e, QS_E_UNSUPPORTED,
-                       "%s: an index with its shards cannot be written; save as NAME.pt or NAME.safetensors",
-                       path);
+    if (qs_write_format_of(path) == QS_WRITE_TORCH && qs_str_ends(qs_str_of(path), QS_STR(".json")))
+        return qs_fail(
+            e, QS_E_UNSUPPORTED,
+            "%s: save as NAME.pt, NAME.safetensors or, in several files, NAME.safetensors.index.json", path);
     if (stat(path, &st) == 0 && S_ISREG(st.st_mode) && !opt->overwrite)
         return qs_fail(e, QS_E_REFUSED, "%s: exists already; choose another name or allow to overwrite it",
                        path);
@@ -258,6 +261,7 @@ static bool publish(qs_temp *t, const qs_resolution *r, const char *path, qs_err
 
 static bool write_to(qs_writer *w, const char *path, const qs_write_options *opt, qs_err *e) {
     qs_temp *t = NULL;
+    if (qs_write_format_of(path) == QS_WRITE_SHARDS) return qs_write_shards(w, path, opt, e);
     two_passes passes = {.outer = opt->progress};
     qs_progress progress = {report, &passes};
     if (!qs_temp_create(path, &t, e)) return false;
@@ -288,7 +292,8 @@ bool qs_write_pt(const qs_resolution *r, const char *path, const qs_write_option
 
 const char *qs_write_note(const qs_resolution *r, const char *path) {
     const qs_resolve_input *in = qs_resolution_input(r);
-    bool from_safetensors = qs_container_kind(qs_checkpoint_container(in->a)) == QS_FILE_SAFETENSORS;
+    qs_file_kind kind = qs_container_kind(qs_checkpoint_container(in->a));
+    bool from_safetensors = kind == QS_FILE_SAFETENSORS || kind == QS_FILE_JSON;
     if (qs_is_safetensors_name(path))
         return from_safetensors
                    ? NULL

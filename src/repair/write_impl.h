@@ -42,6 +42,41 @@ bool qs_write_verify(const qs_writer *w, const char *path, const qs_progress *pr
 /* n bytes of a storage. */
 bool qs_out_storage_read(const qs_out_storage *s, uint64_t offset, void *buf, size_t n, qs_err *e);
 
+/* ---- safetensors ---- */
+
+typedef struct qs_st_item {
+    const qs_resolved *x;
+    const qs_checkpoint *from; /* NULL: `fill` */
+    const qs_tensor *t;
+    qs_fill fill;
+    qs_dtype dtype;
+    qs_shape shape;
+    uint64_t begin, bytes; /* in the file's data */
+} qs_st_item;
+
+typedef struct qs_st_job {
+    qs_writer *w;
+    QS_VEC(qs_st_item) items;
+    uint64_t total, done; /* bytes of all; written and compared */
+    const qs_progress *progress;
+    char *block;
+    qs_err *e;
+} qs_st_job;
+
+/* All the entries, in their order. QS_E_REFUSED lists those that do not fit. Free with qs_st_free in any
+ * case. */
+bool qs_st_collect(qs_st_job *j, qs_writer *w, const qs_progress *progress, qs_err *e);
+/* n items from `first` as one file; puts them into the order of their data. */
+bool qs_st_write(qs_st_job *j, size_t first, size_t n, int fd);
+/* The file, or the set behind the index, at path holds all the items and nothing else. */
+bool qs_st_compare(qs_st_job *j, const char *path);
+void qs_st_free(qs_st_job *j);
+/* All n bytes. */
+bool qs_st_put(const qs_st_job *j, int fd, const char *p, size_t n);
+
+/* Writes the set whose index is at path, and publishes it. */
+bool qs_write_shards(qs_writer *w, const char *path, const qs_write_options *opt, qs_err *e);
+
 /* Writes the state dict to fd, an empty file, and reads it back from path. Other top-level entries and
  * `_metadata` have no place in that format. QS_E_REFUSED lists the entries that do not fit. */
 bool qs_write_safetensors(qs_writer *w, int fd, const char *path, const qs_progress *progress, qs_err *e);

@@ -10,27 +10,29 @@
 
 enum { STEP = 1 << 20, MOST_HEADER = 32 << 20, /* what readers take by default */ LISTED = 5 };
 
-typedef struct item {
-    const qs_resolved *x;
-    const qs_checkpoint *from; /* NULL: `fill` */
-    const qs_tensor *t;
-    qs_fill fill;
-    qs_dtype dtype;
-    qs_shape shape;
-    uint64_t begin, bytes;
-} item;
+typedef qs_st_item item;
+typedef qs_st_job job;
 
-typedef struct job {
-    qs_writer *w;
-    QS_VEC(item) items; /* in the order of their data */
-    uint64_t total, done;
-    const qs_progress *progress;
-    char *block; /* 2 * STEP */
-    qs_err *e;
-} job;
+#define FILE_END  ".safetensors"
+#define INDEX_END ".safetensors.index.json"
+
+qs_write_format qs_write_format_of(const char *path) {
+    if (qs_str_ends(qs_str_of(path), QS_STR(INDEX_END))) return QS_WRITE_SHARDS;
+    return qs_str_ends(qs_str_of(path), QS_STR(FILE_END)) ? QS_WRITE_SAFETENSORS : QS_WRITE_TORCH;
+}
+
+size_t qs_write_stem(const char *path) {
+    size_t n = strlen(path);
+    const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
+    switch (qs_write_format_of(path)) {
+    case QS_WRITE_SHARDS: return n - strlen(INDEX_END);
+    case QS_WRITE_SAFETENSORS: return n - strlen(FILE_END);
+    default: return dot && dot > (slash ? slash + 1 : path) ? (size_t)(dot - path) : n;
+    }
+}
 
 bool qs_is_safetensors_name(const char *path) {
-    return qs_str_ends(qs_str_of(path), QS_STR(".safetensors"));
+    return qs_write_format_of(path) != QS_WRITE_TORCH;
 }
 
 /* ---- what is written ---- */
@@ -106,16 +108,27 @@ static int by_size_and_name(const void *p, const void *q) {
     return qs_str_cmp(a->x->key, b->x->key);
 }
 
-static bool collect(job *j) {
-    for (uint32_t i = 0; i < qs_resolution_live(j->w->r); i++)
+bool qs_st_collect(job *j, qs_writer *w, const qs_progress *progress, qs_err *e) {
+    *j = (job){.w = w, .progress = progress, .e = e, .block = malloc(2 * STEP)};
+    if (!j->block) return qs_nomem(e);
+    if (!refuse_misfits(j)) return false;
+    for (uint32_t i = 0; i < qs_resolution_live(w->r); i++)
         if (!add_item(j, i)) return false;
-    if (j->items.n) qsort(j->items.v, j->items.n, sizeof *j->items.v, by_size_and_name);
-    uint64_t at = 0;
-    for (size_t i = 0; i < j->items.n; i++) {
-        j->items.v[i].begin = at;
-        at += j->items.v[i].bytes;
-    }
     return true;
+}
+
+void qs_st_free(job *j) {
+    qs_vec_free(&j->items);
+    free(j->block);
+}
+
+static void place(item *items, size_t n) {
+    uint64_t at = 0;
+    if (n) qsort(items, n, sizeof *items, by_size_and_name);
+    for (size_t i = 0; i < n; i++) {
+        items[i].begin = at;
+        at += items[i].bytes;
+    }
 }
 
 /* ---- the header ---- */
@@ -152,23 +165,23 @@ static void add_entry(const item *it, qs_buf *b) {
     qs_buf_addf(b, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", it->begin, it->begin + it->bytes);
 }
 
-static bool make_header(const job *j, qs_buf *b) {
+static bool make_header(const job *j, const item *items, size_t n, qs_buf *b) {
     qs_buf_add(b, (qs_str){"\0\0\0\0\0\0\0\0", 8});
     add_metadata(j, b);
-    for (size_t i = 0; i < j->items.n; i++) add_entry(&j->items.v[i], b);
+    for (size_t i = 0; i < n; i++) add_entry(&items[i], b);
     qs_buf_addc(b, '}');
     while (b->n % 8 && !b->failed) qs_buf_addc(b, ' ');
     if (b->failed) return qs_nomem(j->e);
     if (b->n - 8 > MOST_HEADER)
         return qs_fail(j->e, QS_E_REFUSED, "the names need a header of %zu bytes; at most %d are read",
                        b->n - 8, MOST_HEADER);
-    for (size_t i = 0, n = b->n - 8; i < 8; i++, n >>= 8) b->p[i] = (char)(n & 0xff);
+    for (size_t i = 0, size = b->n - 8; i < 8; i++, size >>= 8) b->p[i] = (char)(size & 0xff);
     return true;
 }
 
 /* ---- writing and reading back ---- */
 
-static bool write_all(const job *j, int fd, const char *p, size_t n) {
+bool qs_st_put(const job *j, int fd, const char *p, size_t n) {
     while (n) {
         ssize_t put = write(fd, p, n);
         if (put < 0 && errno == EINTR) continue;
@@ -187,18 +200,28 @@ static bool read_item(const job *j, const item *it, uint64_t at, char *out, size
     return true;
 }
 
-static bool write_items(job *j, int fd) {
-    for (size_t i = 0; i < j->items.n; i++) {
-        const item *it = &j->items.v[i];
+static bool write_items(job *j, const item *items, size_t count, int fd) {
+    for (size_t i = 0; i < count; i++) {
+        const item *it = &items[i];
         for (uint64_t at = 0; at < it->bytes;) {
             size_t n = it->bytes - at < STEP ? (size_t)(it->bytes - at) : STEP;
-            if (!read_item(j, it, at, j->block, n) || !write_all(j, fd, j->block, n)) return false;
+            if (!read_item(j, it, at, j->block, n) || !qs_st_put(j, fd, j->block, n)) return false;
             at += n;
             j->done += n;
             if (!qs_progress_step(j->progress, j->done, 2 * j->total, j->e)) return false;
         }
     }
     return true;
+}
+
+bool qs_st_write(job *j, size_t first, size_t n, int fd) {
+    item *items = j->items.v + first;
+    qs_buf header = {0};
+    place(items, n);
+    bool ok = make_header(j, items, n, &header) && qs_st_put(j, fd, header.p, header.n) &&
+              write_items(j, items, n, fd);
+    qs_buf_free(&header);
+    return ok;
 }
 
 static bool wrong(const job *j, const item *it, const char *how) {
@@ -226,7 +249,7 @@ static bool compare_item(job *j, const qs_checkpoint *c, const item *it) {
     return true;
 }
 
-static bool compare(job *j, const char *path) {
+bool qs_st_compare(job *j, const char *path) {
     qs_checkpoint *c = NULL;
     if (j->items.n == 0) return true;
     if (!qs_checkpoint_open(path, NULL, &c, j->e)) return false;
@@ -238,13 +261,9 @@ static bool compare(job *j, const char *path) {
 }
 
 bool qs_write_safetensors(qs_writer *w, int fd, const char *path, const qs_progress *progress, qs_err *e) {
-    job j = {.w = w, .progress = progress, .e = e, .block = malloc(2 * STEP)};
-    qs_buf header = {0};
-    bool ok = j.block || qs_nomem(e);
-    ok = ok && refuse_misfits(&j) && collect(&j) && make_header(&j, &header) &&
-         write_all(&j, fd, header.p, header.n) && write_items(&j, fd) && compare(&j, path);
-    qs_buf_free(&header);
-    qs_vec_free(&j.items);
-    free(j.block);
+    job j;
+    bool ok =
+        qs_st_collect(&j, w, progress, e) && qs_st_write(&j, 0, j.items.n, fd) && qs_st_compare(&j, path);
+    qs_st_free(&j);
     return ok;
 }

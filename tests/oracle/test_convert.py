@@ -104,6 +104,82 @@ class Convert(Folder):
                          {"output": self.path("c.safetensors"), "entries": 1, "drops": 2})
 
 
+class Shards(Folder):
+    def setUp(self):
+        super().setUp()
+        self.want = self.state()
+        torch.save(self.want, self.path("a.pt"))
+
+    def files(self):
+        return sorted(os.listdir(self.dir))
+
+    def contents(self):
+        found = {}
+        for name in self.files():
+            with open(self.path(name), "rb") as f:
+                found[name] = f.read()
+        return found
+
+    def read(self, stem, sizes):
+        """What the index says, held against the files, each read by an independent reader (and the library if it is here)."""
+        with open(self.path(stem + ".safetensors.index.json")) as f:
+            index = json.load(f)
+        self.assertEqual(index["metadata"], {"total_size": sum(t.numel() * t.element_size() for t in self.want.values())})
+        self.assertEqual(list(index["weight_map"]), list(self.want))
+        got, files = {}, list(dict.fromkeys(index["weight_map"].values()))
+        self.assertEqual(files, ["%s-%05d-of-%05d.safetensors" % (stem, i + 1, sizes) for i in range(sizes)])
+        for name in files:
+            tensors, metadata = safetensors_cases.read(self.path(name))
+            self.assertEqual(metadata, {"format": "pt"})
+            self.assertEqual(sorted(tensors), sorted(k for k, v in index["weight_map"].items() if v == name))
+            got.update({k: v[2] for k, v in tensors.items()})
+        self.assertEqual(got, {k: bytes_of(t) for k, t in self.want.items()})
+        return files
+
+    def test_sizes(self):
+        bytes_in_all = sum(t.numel() * t.element_size() for t in self.want.values())
+        for size, stem in ((1, "each"), (100, "some"), (bytes_in_all - 1, "two"), (bytes_in_all, "one"), ("5GB", "big")):
+            self.convert("a.pt", stem + ".safetensors.index.json", "--shard-size", size)
+            # as transformers splits: in order, a tensor that is too large alone
+            count, filled = 0, 0
+            for t in self.want.values():
+                n, limit = t.numel() * t.element_size(), size if size != "5GB" else 5 * 10 ** 9
+                fits = count and filled + n <= limit
+                count, filled = (count, filled + n) if fits else (count + 1, n)
+            files = self.read(stem, count)
+            self.assertEqual([f for f in self.files() if f.startswith(stem)], [*files, stem + ".safetensors.index.json"])
+            self.convert(stem + ".safetensors.index.json", stem + ".pt", "--cpu")
+            self.same(torch.load(self.path(stem + ".pt"), weights_only=True), self.want)
+
+    def test_nothing_is_replaced_by_halves(self):
+        self.convert("a.pt", "m.safetensors.index.json", "--shard-size", "100")
+        before = self.contents()
+        # a set in the way of itself
+        said = self.convert("m.safetensors.index.json", "m.safetensors.index.json", "--in-place", code=3)
+        self.assertIn("not saved in place", said)
+        os.link(self.path("m-00001-of-%05d.safetensors" % (len(before) - 2)), self.path("n-00001-of-00001.safetensors"))
+        self.assertIn("is a file that was opened", self.convert("m.safetensors.index.json", "n.safetensors.index.json", code=3))
+        os.unlink(self.path("n-00001-of-00001.safetensors"))
+        os.mkdir(self.path("n-00001-of-00001.safetensors"))
+        self.assertIn("regular file", self.convert("a.pt", "n.safetensors.index.json", code=3))
+        os.rmdir(self.path("n-00001-of-00001.safetensors"))
+        self.assertEqual(self.contents(), before)
+        # another set of the same name takes its place
+        self.want = {k: t + 1 if t.numel() else t for k, t in self.want.items()}
+        torch.save(self.want, self.path("a.pt"))
+        os.chmod(self.path("m-00001-of-%05d.safetensors" % (len(before) - 2)), 0o640)
+        self.convert("a.pt", "m.safetensors.index.json", "--shard-size", "100")
+        self.read("m", len(before) - 2)
+        self.assertEqual(self.files(), sorted(before))
+        self.assertEqual(os.stat(self.path("m-00001-of-%05d.safetensors" % (len(before) - 2))).st_mode & 0o777, 0o640)
+
+    def test_sizes_that_are_none(self):
+        for size in ("", "x", "5XB", "-1", "0", "1e30"):
+            self.assertIn("--shard-size", self.convert("a.pt", "m.safetensors.index.json", "--shard-size=" + size, code=2))
+        self.convert("a.pt", "m.safetensors.index.json", "--shard-size", "0.0005MB")
+        self.assertIn("save as NAME.pt", self.convert("a.pt", "m.json", code=3))
+
+
 class Cpu(Folder):
     def setUp(self):
         super().setUp()
