@@ -188,6 +188,17 @@ static void free_set(qs_temp_set *s) {
     free(s);
 }
 
+/* Those that end the process wait: what they should remove is not listed yet, or is moving. */
+static void hold_signals(sigset_t *before) {
+    sigset_t ending;
+    sigemptyset(&ending);
+    sigaddset(&ending, SIGINT);
+    sigaddset(&ending, SIGTERM);
+    sigaddset(&ending, SIGHUP);
+    sigaddset(&ending, SIGQUIT);
+    sigprocmask(SIG_BLOCK, &ending, before);
+}
+
 static bool make_names(qs_temp_set *s, const char *const *names, qs_err *e) {
     size_t total = strlen(s->temp) + 2;
     s->names = calloc(s->n, sizeof *s->names);
@@ -207,31 +218,30 @@ static bool make_names(qs_temp_set *s, const char *const *names, qs_err *e) {
     return true;
 }
 
-bool qs_temp_set_create(const char *dir, const char *const *names, size_t n, qs_temp_set **out, qs_err *e) {
-    qs_temp_set *s = calloc(1, sizeof *s);
-    if (!s) return qs_nomem(e);
-    char *made = joined(dir, ".XXXXXX.qatscope");
-    s->n = n;
+/* ".qatscope-XXXXXX/" in s->dir, and the names in it. */
+static bool make_directory(qs_temp_set *s, const char *dir, const char *const *names, qs_err *e) {
+    char *name = joined(dir, ".qatscope-XXXXXX");
     s->dir = joined("", dir);
-    s->temp = made && s->dir ? joined(made, "/") : NULL;
-    free(made);
-    if (!s->temp) {
-        free_set(s);
-        return qs_nomem(e);
-    }
-    size_t end = strlen(s->temp) - 1, marks = end - strlen("XXXXXX.qatscope");
-    /* mkdtemp wants its Xs at the end. */
-    char *name = strndup(s->temp, marks + 6);
-    bool ok = name || qs_nomem(e);
-    if (ok && !mkdtemp(name))
+    bool ok = (name && s->dir) || qs_nomem(e);
+    if (ok && !mkdtemp(name)) {
         ok = qs_fail_errno(e, QS_E_IO, errno, "%s: cannot create files there", *dir ? dir : "this directory");
-    if (ok) {
-        memcpy(s->temp, name, marks + 6);
-        strcpy(s->temp + marks + 6, "/");
-        ok = make_names(s, names, e);
+    } else if (ok) {
+        s->temp = joined(name, "/");
+        ok = s->temp ? make_names(s, names, e) : qs_nomem(e);
         if (!ok) rmdir(name);
     }
     free(name);
+    return ok;
+}
+
+bool qs_temp_set_create(const char *dir, const char *const *names, size_t n, qs_temp_set **out, qs_err *e) {
+    qs_temp_set *s = calloc(1, sizeof *s);
+    sigset_t before;
+    if (!s) return qs_nomem(e);
+    s->n = n;
+    hold_signals(&before);
+    bool ok = make_directory(s, dir, names, e);
+    sigprocmask(SIG_SETMASK, &before, NULL);
     if (ok)
         *out = s;
     else
@@ -304,13 +314,8 @@ static bool replace_all(const qs_temp_set *s, qs_err *e) {
 }
 
 bool qs_temp_set_publish(qs_temp_set *s, qs_err *e) {
-    sigset_t ending, before;
-    sigemptyset(&ending);
-    sigaddset(&ending, SIGINT);
-    sigaddset(&ending, SIGTERM);
-    sigaddset(&ending, SIGHUP);
-    sigaddset(&ending, SIGQUIT);
-    sigprocmask(SIG_BLOCK, &ending, &before);
+    sigset_t before;
+    hold_signals(&before);
     bool ok = replace_all(s, e) && sync_dir(s->dir, e);
     qs_temp_set_discard(s);
     sigprocmask(SIG_SETMASK, &before, NULL);

@@ -11,7 +11,7 @@
 #include <zlib.h>
 
 bool qs_out_storage_read(const qs_out_storage *s, uint64_t offset, void *buf, size_t n, qs_err *e) {
-    if (s->from) return qs_storage_read(s->from, s->storage, offset, buf, n, e);
+    if (s->from) return qs_storage_read(s->from, s->storage, s->skip + offset, buf, n, e);
     if (n) memcpy(buf, (const char *)s->data + offset, n);
     return true;
 }
@@ -59,6 +59,7 @@ static void free_writer(qs_writer *w) {
     free(w->a.out);
     free(w->b.out);
     free(w->fills);
+    free(w->ranges);
     qs_vec_free(&w->storages);
     qs_init_cache_free(w->cache);
     qs_buf_free(&w->pickle);

@@ -27,7 +27,7 @@ size_t qs_write_stem(const char *path);
 /* Writes beside the target under a temporary name, re-opens and verifies (every entry's shape, dtype and
  * bytes against the resolution), fsync, rename, fsync the directory. Top-level entries and everything else
  * the plan does not touch come out equal, aliasing included; storages nothing refers to any more are left
- * out.
+ * out, and of one that a dropped entry shared only what the others reach stays.
  * - A state dict stays the kind of dict it was, but a plain dict becomes an OrderedDict when the result needs
  *   `_metadata`, which only that can carry.
  * - A whole pickled module stays one while the plan is empty. With a plan its place is taken by its state

@@ -10,10 +10,18 @@
 typedef struct qs_out_storage {
     qs_str key;
     uint64_t bytes;
+    uint64_t skip;             /* bytes of the storage before them that nothing refers to any more */
     const qs_checkpoint *from; /* where the bytes are; NULL: `data` */
     uint32_t storage;          /* index in `from` */
     const void *data;
 } qs_out_storage;
+
+/* A storage of A that a dropped entry used: what is left to use of it. */
+typedef struct qs_out_range {
+    bool lost;           /* such a storage */
+    bool pinned;         /* something that is no plain tensor uses it: it stays whole */
+    uint64_t begin, end; /* bytes the tensors reach; begin > end: none so far */
+} qs_out_range;
 
 /* A document that storages come from. */
 typedef struct qs_out_source {
@@ -28,7 +36,8 @@ typedef struct qs_writer {
     bool cpu;    /* as qs_write_options says */
     qs_out_source a, b;
     QS_VEC(qs_out_storage) storages;
-    uint32_t *fills; /* [live] index + 1 in storages of an INIT entry's value */
+    uint32_t *fills;      /* [live] index + 1 in storages of an INIT entry's value */
+    qs_out_range *ranges; /* [storages of A], NULL where nothing that is dropped shared one */
     uint64_t next_key;
     qs_init_cache *cache;
     qs_arena arena;

@@ -4,11 +4,13 @@
 #include "repair/write_impl.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 enum { BATCH = 1000 };
 
 typedef struct job {
     qs_writer *w;
+    bool measuring; /* the first of two passes: w->ranges are found out */
     qs_emit *m;
     const qs_graph *a;
     qs_node root, metadata; /* of A */
@@ -69,11 +71,12 @@ static bool use_storage(job *j, qs_out_source *src, uint32_t i) {
     return true;
 }
 
-/* A persistent id under another key or location. */
-static bool emit_moved(job *j, const qs_graph *g, qs_node id, qs_str key) {
+/* A persistent id under another key or location, of `numel` elements (negative: as many as it says). */
+static bool emit_moved(job *j, const qs_graph *g, qs_node id, qs_str key, int64_t numel) {
     return op(j, QS_OP_MARK) && str(j, QS_STR("storage")) && node(j, g, qs_node_item(g, id, 1)) &&
            str(j, key) && (j->w->cpu ? str(j, QS_STR("cpu")) : node(j, g, qs_node_item(g, id, 3))) &&
-           node(j, g, qs_node_item(g, id, 4)) && op(j, QS_OP_TUPLE) && op(j, QS_OP_BINPERSID);
+           (numel < 0 ? node(j, g, qs_node_item(g, id, 4)) : qs_emit_int(j->m, numel, j->e)) &&
+           op(j, QS_OP_TUPLE) && op(j, QS_OP_BINPERSID);
 }
 
 /* False: re-emit as it is. */
@@ -83,9 +86,105 @@ static bool hook_persid(job *j, const qs_graph *g, qs_node n, bool *failed) {
     if (!qs_str_is(qs_node_str(g, qs_node_item(g, id, 0)), "storage")) return false;
     uint32_t i = qs_map_get(&src->by_key, qs_node_str(g, qs_node_item(g, id, 2)));
     if (i == QS_MAP_NONE) return false;
+    if (j->measuring && src == &j->w->a) j->w->ranges[i].pinned = true;
     *failed = !use_storage(j, src, i);
     if (*failed || (src == &j->w->a && !j->w->cpu)) return false;
-    *failed = !emit_moved(j, g, id, j->w->storages.v[src->out[i] - 1].key);
+    *failed = !emit_moved(j, g, id, j->w->storages.v[src->out[i] - 1].key, -1);
+    return true;
+}
+
+/* ---- storages that lost a user ---- */
+
+/* A call of torch._utils._rebuild_tensor_v2 on a storage that a dropped entry shared. */
+typedef struct view {
+    qs_call call;
+    qs_node id; /* of the storage */
+    uint32_t storage;
+    uint64_t size, offset; /* of an element in bytes; in elements */
+} view;
+
+static bool is_view(const job *j, qs_node n, view *v) {
+    const qs_graph *g = j->a;
+    if (!j->w->ranges || !qs_node_call(g, n, &v->call) || v->call.kwargs || v->call.builds) return false;
+    if (!qs_node_is_global(g, v->call.callable, "torch._utils", "_rebuild_tensor_v2")) return false;
+    v->id = qs_node_persid(g, qs_node_item(g, v->call.args, 0));
+    v->storage = qs_map_get(&j->w->a.by_key, qs_node_str(g, qs_node_item(g, v->id, 2)));
+    if (v->storage == QS_MAP_NONE || !j->w->ranges[v->storage].lost) return false;
+    v->size = qs_dtype_get(qs_checkpoint_storage(j->w->a.c, v->storage)->dtype)->size;
+    v->offset = (uint64_t)qs_node_int(g, qs_node_item(g, v->call.args, 1));
+    return v->size != 0;
+}
+
+/* One past the last element a view reaches; false if that makes no sense. */
+static bool reach(const job *j, const view *v, uint64_t *end) {
+    qs_node shape = qs_node_item(j->a, v->call.args, 2), stride = qs_node_item(j->a, v->call.args, 3);
+    uint64_t last = v->offset;
+    bool empty = false;
+    if (qs_node_len(j->a, shape) != qs_node_len(j->a, stride)) return false;
+    for (size_t i = 0; i < qs_node_len(j->a, shape); i++) {
+        int64_t n = qs_node_int(j->a, qs_node_item(j->a, shape, i)), step, far;
+        step = qs_node_int(j->a, qs_node_item(j->a, stride, i));
+        if (n < 0 || step < 0) return false;
+        if (n == 0) {
+            empty = true;
+        } else if (__builtin_mul_overflow(n - 1, step, &far) ||
+                   __builtin_add_overflow(last, (uint64_t)far, &last)) {
+            return false;
+        }
+    }
+    *end = empty ? v->offset : last + 1;
+    return *end <= qs_checkpoint_storage(j->w->a.c, v->storage)->bytes / v->size;
+}
+
+static void widen(const job *j, const view *v) {
+    qs_out_range *r = &j->w->ranges[v->storage];
+    uint64_t end;
+    if (!reach(j, v, &end)) {
+        r->pinned = true;
+        return;
+    }
+    if (v->offset * v->size < r->begin) r->begin = v->offset * v->size;
+    if (end * v->size > r->end) r->end = end * v->size;
+}
+
+static bool is_smaller(const qs_writer *w, uint32_t i) {
+    const qs_out_range *r = &w->ranges[i];
+    return r->lost && !r->pinned && r->begin <= r->end &&
+           r->end - r->begin < qs_checkpoint_storage(w->a.c, i)->bytes;
+}
+
+/* The same call over what is left of the storage. */
+static bool emit_view(job *j, const view *v) {
+    const qs_graph *g = j->a;
+    const qs_out_range *r = &j->w->ranges[v->storage];
+    bool cut = !j->measuring && is_smaller(j->w, v->storage);
+    if (!use_storage(j, &j->w->a, v->storage)) return false;
+    qs_out_storage *o = &j->w->storages.v[j->w->a.out[v->storage] - 1];
+    if (cut) {
+        o->skip = r->begin;
+        o->bytes = r->end - r->begin;
+    }
+    bool ok = node(j, g, v->call.callable) && op(j, QS_OP_MARK) &&
+              emit_moved(j, g, v->id, o->key, (int64_t)(o->bytes / v->size)) &&
+              qs_emit_int(j->m, (int64_t)(v->offset - o->skip / v->size), j->e);
+    for (size_t i = 2; ok && i < qs_node_len(g, v->call.args); i++)
+        ok = node(j, g, qs_node_item(g, v->call.args, i));
+    return ok && op(j, QS_OP_TUPLE) && op(j, QS_OP_REDUCE);
+}
+
+/* Marks the storages of A that dropped entries used. */
+static bool find_lost(qs_writer *w, qs_err *e) {
+    const qs_resolution *r = w->r;
+    uint32_t n = qs_checkpoint_storage_count(w->a.c);
+    for (uint32_t i = qs_resolution_live(r); i < qs_resolution_count(r); i++) {
+        const qs_resolved *x = qs_resolution_entry(r, i);
+        const qs_tensor *t =
+            x->a == QS_NO_INDEX ? NULL : qs_entry_tensor(w->a.c, qs_checkpoint_entry(w->a.c, x->a));
+        if (!t || t->storage == UINT32_MAX) continue;
+        if (!w->ranges && !(w->ranges = calloc(n, sizeof *w->ranges))) return qs_nomem(e);
+        w->ranges[t->storage].lost = true;
+    }
+    for (uint32_t i = 0; w->ranges && i < n; i++) w->ranges[i].begin = UINT64_MAX;
     return true;
 }
 
@@ -250,6 +349,12 @@ static bool hook(void *ctx, qs_emit *m, const qs_graph *g, qs_node n, bool *fail
     (void)m, (void)e;
     if (qs_node_kind_of(g, n) == QS_NODE_PERSID) return hook_persid(j, g, n, failed);
     if (g != j->a || !j->w->edited) return false;
+    view v;
+    if (is_view(j, n, &v)) {
+        if (j->measuring) widen(j, &v);
+        *failed = !emit_view(j, &v);
+        return true;
+    }
     if (n == j->root) {
         *failed = !emit_root(j);
         return true;
@@ -263,9 +368,10 @@ static bool hook(void *ctx, qs_emit *m, const qs_graph *g, qs_node n, bool *fail
     return true;
 }
 
-bool qs_write_pickle(qs_writer *w, qs_err *e) {
+static bool emit_all(qs_writer *w, bool measuring, qs_err *e) {
     const qs_checkpoint *a = w->a.c;
     job j = {.w = w,
+             .measuring = measuring,
              .a = qs_checkpoint_graph(a),
              .root = qs_checkpoint_chosen_root(a)->node,
              .metadata = qs_checkpoint_metadata_node(a),
@@ -277,4 +383,23 @@ bool qs_write_pickle(qs_writer *w, qs_err *e) {
     bool ok = qs_emit_begin(j.m, e) && node(&j, j.a, qs_graph_root(j.a)) && qs_emit_end(j.m, e);
     qs_emit_free(j.m);
     return ok;
+}
+
+/* What the first pass found out lets some storages be smaller: once more, from the beginning. */
+static void start_again(qs_writer *w) {
+    w->pickle.n = w->storages.n = 0;
+    w->next_key = 0;
+    memset(w->a.out, 0, qs_checkpoint_storage_count(w->a.c) * sizeof *w->a.out);
+    if (w->b.c) memset(w->b.out, 0, qs_checkpoint_storage_count(w->b.c) * sizeof *w->b.out);
+}
+
+bool qs_write_pickle(qs_writer *w, qs_err *e) {
+    bool smaller = false;
+    if (w->edited && !find_lost(w, e)) return false;
+    if (!emit_all(w, w->ranges != NULL, e)) return false;
+    for (uint32_t i = 0; w->ranges && !smaller && i < qs_checkpoint_storage_count(w->a.c); i++)
+        smaller = is_smaller(w, i);
+    if (!smaller) return true;
+    start_again(w);
+    return emit_all(w, false, e);
 }

@@ -185,7 +185,7 @@ bool qs_st_put(const job *j, int fd, const char *p, size_t n) {
     while (n) {
         ssize_t put = write(fd, p, n);
         if (put < 0 && errno == EINTR) continue;
-        if (put < 0) return qs_fail_errno(j->e, QS_E_IO, errno, "writing");
+        if (put < 0) return qs_fail_errno(j->e, QS_E_IO, errno, "cannot write the new file");
         p += put;
         n -= (size_t)put;
     }

@@ -35,11 +35,14 @@ static bool same_ints(const int64_t *a, const int64_t *b, uint32_t n) {
     return n == 0 || memcmp(a, b, n * sizeof *a) == 0;
 }
 
-static bool check_tensor(const check *k, const qs_resolved *x, const qs_tensor *want, const qs_tensor *got) {
+static bool check_tensor(const check *k, const qs_resolved *x, const qs_tensor *want, const qs_tensor *got,
+                         uint64_t skip) {
     if (got->bad) return wrong(k, x->key, "cannot be read");
     if (got->kind != want->kind || got->dtype != want->dtype) return wrong(k, x->key, "has another type");
     if (!qs_shape_eq(got->shape, want->shape)) return wrong(k, x->key, "has another shape");
-    if (got->offset != want->offset || !same_ints(got->stride, want->stride, want->shape.ndim))
+    if (got->offset * qs_dtype_get(got->dtype)->size + skip !=
+            want->offset * qs_dtype_get(want->dtype)->size ||
+        !same_ints(got->stride, want->stride, want->shape.ndim))
         return wrong(k, x->key, "has another layout");
     if (got->per_channel != want->per_channel ||
         memcmp(&got->q_scale, &want->q_scale, sizeof want->q_scale) != 0 ||
@@ -73,9 +76,10 @@ static bool check_entry(const check *k, uint32_t i) {
     const qs_tensor *want = qs_resolved_tensor(k->w->r, x, &from);
     if (!want != !got) return wrong(k, x->key, "is of another kind");
     if (!want) return true;
-    if (!check_tensor(k, x, want, got)) return false;
     const qs_out_source *src = from == k->w->a.c ? &k->w->a : &k->w->b;
-    return want->storage == UINT32_MAX || check_storage_key(k, x, got, src->out[want->storage]);
+    uint32_t out = want->storage == UINT32_MAX ? 0 : src->out[want->storage];
+    if (!check_tensor(k, x, want, got, out ? k->w->storages.v[out - 1].skip : 0)) return false;
+    return want->storage == UINT32_MAX || check_storage_key(k, x, got, out);
 }
 
 static bool check_versions(const check *k) {

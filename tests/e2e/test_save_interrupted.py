@@ -31,7 +31,7 @@ def start(folder, out):
 
 
 def temporary(folder):
-    return glob.glob(os.path.join(folder, ".*.qatscope"))
+    return glob.glob(os.path.join(folder, ".*.qatscope")) + glob.glob(os.path.join(folder, ".qatscope-*"))
 
 
 def interrupt(folder, out, sig, delay):
@@ -58,22 +58,26 @@ def main():
         stat = os.stat(source)
         before = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
         stopped = 0
-        for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            for delay in (0, 0.03, 0.1):
-                status = interrupt(folder, out, sig, delay)
-                if temporary(folder):
-                    print(f"FAIL {sig.name} after {delay} s left {temporary(folder)}")
-                    return 1
-                if status == 0:  # it was quicker
-                    os.unlink(out)
-                    continue
-                stopped += 1
-                if os.path.exists(out):
-                    print(f"FAIL {sig.name} after {delay} s: status {status}, and the target is there")
-                    return 1
+        index = os.path.join(folder, "out.safetensors.index.json")
+        for sig, delay, out in ((signal.SIGINT, 0, out), (signal.SIGINT, 0.03, index), (signal.SIGINT, 0.1, out),
+                                (signal.SIGTERM, 0, index), (signal.SIGTERM, 0.03, out), (signal.SIGTERM, 0.1, index),
+                                (signal.SIGHUP, 0, out), (signal.SIGHUP, 0.03, index), (signal.SIGHUP, 0.1, out)):
+            status = interrupt(folder, out, sig, delay)
+            if temporary(folder):
+                print(f"FAIL {sig.name} after {delay} s left {temporary(folder)}")
+                return 1
+            if status == 0:  # it was quicker
+                for path in glob.glob(os.path.join(folder, "out*")):
+                    os.unlink(path)
+                continue
+            stopped += 1
+            if os.path.exists(out):
+                print(f"FAIL {sig.name} after {delay} s: status {status}, and the target is there")
+                return 1
         if not stopped:
             print("FAIL no save was interrupted")
             return 1
+        out = os.path.join(folder, "out.pt")
         interrupt(folder, out, signal.SIGKILL, 0.05)
         stat = os.stat(source)
         if (stat.st_size, stat.st_mtime_ns, stat.st_ino) != before:

@@ -3,6 +3,7 @@
 import collections
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,8 @@ except ImportError:
 import safetensors_cases
 from deep_equal import deep_equal
 from read_cases import bytes_of
+
+SEED = int(os.environ.get("SEED", "20260311"))
 
 
 def run(*args):
@@ -102,6 +105,71 @@ class Convert(Folder):
         self.assertEqual(list(safetensors_cases.read(self.path("b.safetensors"))[0]), ["w"])
         self.assertEqual(json.loads(self.convert("a.pt", "c.safetensors", "--drop-misfits", "--json", "-q")),
                          {"output": self.path("c.safetensors"), "entries": 1, "drops": 2})
+
+
+class Dropped(Folder):
+    """Bytes that only dropped entries reached are not written."""
+
+    def drop(self, what, *keys, empty=False):
+        torch.save(what, self.path("a.pt"))
+        with open(self.path("plan.json"), "w") as f:
+            json.dump({"format": "qatscope-plan", "version": 1, "actions": [] if empty else [
+                {"op": "drop", "scope": {"keys": list(keys)}}]}, f)
+        rc, _, err = run("apply", self.path("plan.json"), self.path("a.pt"), "-o", self.path("b.pt"))
+        self.assertEqual(rc, 0, err)
+        self.assertEqual(run("verify", self.path("b.pt"))[0], 0)
+        return torch.load(self.path("b.pt"))
+
+    def test_views_of_a_large_storage(self):
+        big = torch.randn(1000, 1000)
+        model = {"big": big, "row": big[500, 3:9], "column": big[490:510, 7], "empty": big[600:600], "other": torch.ones(2)}
+        whole = {"model": model, "row again": model["row"], "param": torch.nn.Parameter(big[495:497].t())}
+        kept = self.drop(whole, empty=True)
+        self.assertIsNone(deep_equal(torch.load(self.path("a.pt")), kept))
+        got = self.drop(whole, "big")
+        self.assertLess(os.path.getsize(self.path("b.pt")), 500000)
+        self.assertEqual(list(got["model"]), ["row", "column", "empty", "other"])
+        for k in got["model"]:
+            self.assertTrue(torch.equal(got["model"][k], model[k]), k)
+            self.assertEqual(got["model"][k].stride(), model[k].stride(), k)
+        self.assertIs(got["row again"], got["model"]["row"])
+        self.assertTrue(torch.equal(got["param"], whole["param"]) and got["param"].requires_grad)
+        got["model"]["row"].fill_(7)  # still one memory
+        self.assertEqual(float(got["model"]["column"][10]), 7.0)
+        self.assertEqual(got["param"].storage().data_ptr(), got["model"]["row"].storage().data_ptr())
+
+    def test_what_is_shared_with_the_rest_of_the_file(self):
+        big = torch.randn(100000)
+        got = self.drop({"model": {"big": big, "v": big[5:7]}, "storage": big.storage()}, "big")
+        self.assertEqual(len(got["storage"]), 100000)
+        self.assertEqual(got["model"]["v"].storage_offset(), 5)
+        got = self.drop({"model": {"big": big, "v": big[5:7]}, "optimizer": [big]}, "big")
+        self.assertTrue(torch.equal(got["optimizer"][0], big))
+        self.assertEqual(got["model"]["v"].storage().data_ptr(), got["optimizer"][0].storage().data_ptr())
+
+    def test_dead_storages(self):
+        got = self.drop({"a": torch.randn(100000), "b": torch.ones(3)}, "a")
+        self.assertEqual(list(got), ["b"])
+        self.assertLess(os.path.getsize(self.path("b.pt")), 3000)
+
+    def test_random_views(self):
+        rng = random.Random(SEED)
+        for case in range(40):
+            base = torch.arange(rng.randint(20, 200)).to(rng.choice([torch.int64, torch.float32, torch.uint8, torch.float16]))
+            model = {"base": base}
+            for i in range(rng.randint(1, 5)):
+                begin = rng.randint(0, len(base) - 1)
+                v = base[begin:rng.randint(begin, len(base)):rng.randint(1, 3)]
+                model["v%d" % i] = v[:len(v) // 2 * 2].reshape(-1, 2).t() if rng.random() < 0.4 and v.stride(0) == 1 else v
+            got = self.drop(model, "base")
+            used = [v for k, v in model.items() if k != "base" and v.numel()]
+            for k, v in model.items():
+                if k != "base":
+                    self.assertTrue(torch.equal(got[k], v) and got[k].stride() == v.stride(), "seed %d case %d %s" % (SEED, case, k))
+            ends = [v.storage_offset() + sum((n - 1) * s for n, s in zip(v.shape, v.stride())) + 1 for v in used]
+            if len(used) == len(model) - 1:
+                want = max(ends) - min(v.storage_offset() for v in used)
+                self.assertEqual(len(got["v0"].storage()), want, "seed %d case %d" % (SEED, case))
 
 
 class Shards(Folder):

@@ -7,11 +7,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -21,10 +23,12 @@
 static long countdown = -1; /* of the calls below; -1: never */
 static int fault;           /* errno, 0: only be awkward */
 static bool awkward;        /* short and interrupted writes */
+static bool deadly;         /* the process is killed instead */
 
 static bool hit(void) {
     if (countdown < 0 || countdown-- > 0) return false;
     countdown = -1;
+    if (deadly) kill(getpid(), SIGKILL);
     errno = fault;
     return true;
 }
@@ -253,6 +257,57 @@ static void every_call_of_a_set_fails(const char *index, int before) {
     must_be_set(index);
 }
 
+/* Saves in a process that is killed at its nth call; false when there were fewer. */
+static bool killed_at(long nth, const char *path, const qs_write_options *opt) {
+    int status;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        deadly = true;
+        countdown = nth;
+        _exit(!save_as(path, opt));
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) || status == 0);
+    return WIFSIGNALED(status);
+}
+
+static void clean(void) {
+    char command[160];
+    snprintf(command, sizeof command, "cd %s && rm -rf out* .[!.]* in.pt.bak", dir);
+    assert_int_equal(system(command), 0);
+}
+
+/* Killed at any call: the input is whole, and what has the name of the output is whole too. */
+static void test_killed_at_every_call(void **state) {
+    (void)state;
+    char names[3][80];
+    snprintf(names[0], sizeof names[0], "%s/out.pt", dir);
+    snprintf(names[1], sizeof names[1], "%s/out.safetensors", dir);
+    snprintf(names[2], sizeof names[2], "%s/out.safetensors.index.json", dir);
+    for (int i = 0; i < 6; i++) {
+        const char *name = names[i % 3];
+        bool again = i >= 3; /* over what is there */
+        long nth = 0;
+        for (bool died = true; died; nth++) {
+            if (again && !save_as(name, NULL)) fail_msg("%s", err.msg);
+            died = killed_at(nth, name, &(qs_write_options){.overwrite = again});
+            must_be_whole(input);
+            if (access(name, F_OK) == 0) must_be_set(name);
+            if (again && i % 3 < 2) assert_int_equal(access(name, F_OK), 0);
+            if (!died) assert_int_equal(access(name, F_OK), 0);
+            clean();
+        }
+        assert_in_range(nth, 4, 40);
+    }
+    for (long nth = 0; killed_at(nth, input, &(qs_write_options){.in_place = true}); nth++) {
+        must_be_whole(input);
+        clean();
+    }
+    must_be_whole(input);
+    must_be_whole(backup);
+}
+
 static void test_a_set(void **state) {
     (void)state;
     char index[80];
@@ -330,8 +385,12 @@ static void test_without_the_kernel(void **state) {
 
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
-    const struct CMUnitTest tests[] = {
-        TEST(test_a_new_file), TEST(test_in_place),    TEST(test_without_the_kernel),
-        TEST(test_a_set),      TEST(test_safetensors), TEST(test_awkward_writes_are_no_failures)};
+    const struct CMUnitTest tests[] = {TEST(test_a_new_file),
+                                       TEST(test_in_place),
+                                       TEST(test_without_the_kernel),
+                                       TEST(test_a_set),
+                                       TEST(test_safetensors),
+                                       TEST(test_killed_at_every_call),
+                                       TEST(test_awkward_writes_are_no_failures)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
