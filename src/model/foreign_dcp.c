@@ -208,12 +208,13 @@ static bool emit_empty(const builder *b, const qs_dcp_item *item) {
 static bool emit_item(void *ctx, uint32_t i, qs_err *e) {
     builder *b = ctx;
     const qs_dcp_item *item = &b->d->items.v[i];
-    const qs_dcp_chunk *c = b->d->chunks.v + item->first;
     (void)e; /* the builder's own */
     b->current.number = i;
     if (!item->is_tensor) return emit_object(b, item);
-    if (item->chunks == 1 && memcmp(c->size, item->dim, item->ndim * sizeof *c->size) == 0)
-        return emit_single(b, item, c);
+    /* of an entry without chunks there may be no list at all */
+    const qs_dcp_chunk *only = item->chunks == 1 ? &b->d->chunks.v[item->first] : NULL;
+    if (only && (!item->ndim || memcmp(only->size, item->dim, item->ndim * sizeof *only->size) == 0))
+        return emit_single(b, item, only);
     return volume(item->ndim, item->dim) ? emit_pieces(b, item) : emit_empty(b, item);
 }
 
