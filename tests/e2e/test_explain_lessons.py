@@ -51,3 +51,34 @@ with tui.Tui(80, 24) as t:
     t.keys("q")
     t.until("ready>", gone=["would load:"])
 print("lessons: progress kept")
+
+
+def walk(t):
+    """Every lesson from its first page to its last, by keys; the names of those that could be begun."""
+    t.keys("L")
+    names = [line.strip() for line in t.until("lessons on the open file").split("\n")[2:-3] if line.strip()][:12]
+    for at, name in enumerate(names):
+        t.keys("Enter")
+        page = t.until("page 1 of ")
+        assert name in page.split("\n")[0], page
+        for n in range(2, int(page.split("page 1 of ")[1].split()[0]) + 1):
+            t.keys("n")
+            t.until("page %d of " % n, name)
+        t.keys("n")
+        screen = t.until("lesson done", "lessons on the open file")
+        assert [line for line in screen.split("\n") if name in line and line[1] in ".*+x✓"], screen
+    return names
+
+
+# A terminal without colours (and one with ASCII only): nothing a lesson says may depend on them.
+for term, charset in [("vt100", "C"), ("xterm-mono", "C.UTF-8")]:
+    with tui.Tui(80, 24, env={"LC_ALL": charset}) as t:
+        t.type("export TERM=%s\n" % term)
+        t.run(tui.QATSCOPE, "demo", os.path.join(t.dir, "demo"))
+        t.until("would load:")
+        assert len(walk(t)) == 12
+        t.keys("q")
+        t.until("would load:")
+        t.keys("q")
+        t.until("ready>", gone=["? help"])  # a vt100 has no second screen to come back from
+print("lessons: all walked in mono, in ASCII too")
