@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { MAX_KEY_WIDTH = 90, MAX_TOP_LEVEL = 40 };
+enum { MAX_KEY_WIDTH = 90, MAX_TOP_LEVEL = 40, MAX_DEPTH = 200 };
 
 bool ls_shape_known(const qs_tensor *t) {
     return t->kind != QS_TENSOR_OPAQUE || t->dtype != QS_DTYPE_UNKNOWN;
@@ -188,13 +188,20 @@ static size_t depth_of(qs_str key) {
     return n;
 }
 
+/* Blanks before a name. A key of thousands of components is nothing a person reads, and would take lines
+ * whose length grows with its square. */
+static int indent_of(size_t depth) {
+    return (int)(2 * (depth < MAX_DEPTH ? depth : MAX_DEPTH));
+}
+
 /* How wide the first column gets. */
 static size_t key_width(const ls_context *x) {
     size_t w = 8;
     for (uint32_t i = 0; i < qs_checkpoint_count(x->c); i++) {
         qs_str key = qs_checkpoint_entry(x->c, i)->key;
-        size_t n = x->opt.tree ? 2 * depth_of(key) + width(qs_str_leaf(key).p, qs_str_leaf(key).n)
-                               : width(key.p, key.n);
+        size_t n = x->opt.tree
+                       ? (size_t)indent_of(depth_of(key)) + width(qs_str_leaf(key).p, qs_str_leaf(key).n)
+                       : width(key.p, key.n);
         if (n > w) w = n;
     }
     return (w < MAX_KEY_WIDTH ? w : MAX_KEY_WIDTH) + 2;
@@ -207,13 +214,13 @@ static void add_colored(qs_buf *b, const ls_context *x, const char *sgr, const c
 /* The modules of `key` that the line before did not lie in, one a line. */
 static void add_parents(qs_buf *b, const ls_context *x, qs_str before, qs_str key) {
     qs_str parent = qs_str_parent(key), old = qs_str_parent(before);
-    size_t depth = 0, start = 0;
-    bool same = old.n > 0;
+    size_t depth = 0, start = 0, common = 0;
+    while (common < old.n && common < parent.n && old.p[common] == parent.p[common]) common++;
     for (size_t i = 0; i <= parent.n && parent.n; i++) {
         if (i < parent.n && parent.p[i] != '.') continue;
-        same = same && qs_str_starts(old, qs_str_sub(parent, 0, i)) && (old.n == i || old.p[i] == '.');
+        bool same = old.n && i <= common && (old.n == i || old.p[i] == '.');
         if (!same) {
-            qs_buf_addf(b, "%*s%s", (int)(2 * depth + (x->opt.quant ? 2 : 0)), "",
+            qs_buf_addf(b, "%*s%s", indent_of(depth) + (x->opt.quant ? 2 : 0), "",
                         x->opt.color ? "\033[1m" : "");
             add_printable(b, qs_str_sub(parent, start, i));
             qs_buf_addz(b, x->opt.color ? "\033[0m\n" : "\n");
@@ -240,7 +247,7 @@ static bool print_row(const ls_context *x, uint32_t i, size_t wide, qs_buf *line
     if (x->opt.tree) add_parents(line, x, i ? qs_checkpoint_entry(x->c, i - 1)->key : QS_STR(""), en->key);
     add_row_head(line, x, en);
     size_t from = line->n;
-    if (x->opt.tree) qs_buf_addf(line, "%*s", (int)(2 * depth_of(en->key)), "");
+    if (x->opt.tree) qs_buf_addf(line, "%*s", indent_of(depth_of(en->key)), "");
     add_printable(line, x->opt.tree ? qs_str_leaf(en->key) : en->key);
     pad(line, from, wide);
     from = line->n;

@@ -212,6 +212,15 @@ static const char *printable(qs_str s, char out[64]) {
     return out;
 }
 
+/* Strides of 0 make 2^40 elements of one; whatever reads them all would not end. torch's expand() may repeat
+ * a storage, but nobody saves gigabytes that way. */
+static bool is_blown_up(const qs_tensor *t, uint64_t storage_bytes) {
+    enum { REPEATS = 64 };
+    const uint64_t usual = 1ull << 32; /* elements that may repeat as they like */
+    uint64_t n = qs_shape_numel(t->shape);
+    return n > usual && n / REPEATS > storage_bytes;
+}
+
 static void check_bounds(decoder *d) {
     const qs_tensor *t = d->t;
     const qs_storage *s = &d->c->storages.v[t->storage];
@@ -228,6 +237,9 @@ static void check_bounds(decoder *d) {
                    (ull)have);
     if (have > s->bytes)
         return bad(d, "record data/%s has %llu bytes, %llu were declared", printable(s->key, key), (ull)have,
+                   (ull)s->bytes);
+    if (is_blown_up(t, s->bytes))
+        return bad(d, "its strides make %llu elements of %llu bytes", (ull)qs_shape_numel(t->shape),
                    (ull)s->bytes);
     if (d->c->big_endian && qs_dtype_get(t->dtype)->size > 1)
         bad(d, "its bytes are big-endian; load and save it with torch on this machine first");

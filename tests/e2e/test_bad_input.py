@@ -143,6 +143,25 @@ class BadInput(unittest.TestCase):
         self.assertFalse(os.path.exists(self.path("out.pt")))
         self.assertEqual(read(p), before)
 
+    def test_strides_that_make_terabytes(self):
+        p = self.good(extra={"huge": mini.Tensor([1.0], shape=(1 << 20, 1 << 20), stride=(0, 0)),
+                             "some": mini.Tensor([2.0], shape=(1000,), stride=(0,))})
+        listing = json.loads(run("ls", "--json", "--values", p)[1])
+        entries = {e["key"]: e for e in listing["entries"]}
+        self.assertIn("its strides make 1099511627776 elements of 4 bytes", entries["huge"]["bad"])
+        self.assertNotIn("bad", entries["some"])
+        for command in (["verify", p], ["diff", "--values", p, p], ["convert", p, "-o", self.path("x.safetensors")]):
+            run(*command)
+        self.assertFalse(os.path.exists(self.path("x.safetensors")))
+
+    def test_a_key_of_a_hundred_thousand_parts(self):
+        p = self.path("deep.pt")
+        deep = "a." * 100000
+        mini.save({deep + "x": mini.Tensor([1.0]), deep + "y": mini.Tensor([2.0])}, p)
+        code, out, err = run("ls", "--tree", p)
+        self.assertEqual(code, 0, err)
+        self.assertLess(len(out), 50 << 20)
+
     def test_saving_where_nothing_may_be_written(self):
         p = self.good()
         plan = self.path("p.json", json.dumps({"format": "qatscope-plan", "version": 1, "actions": []}).encode())

@@ -100,17 +100,20 @@ static void test_broken_tensors_are_flagged(void **state) {
     qs_buf_free(&t);
 }
 
+/* A storage may be repeated, but not without end: every reader of whole tensors would be lost in 2^40
+ * elements. */
 static void test_a_tensor_of_2_to_the_40(void **state) {
     (void)state;
+    assert_bad(TENSOR(F0, "3", "(I1048576\nI1048576\nt", "(I0\nI0\nt"), "1099511627776 elements");
     qs_checkpoint *c;
-    const qs_tensor *t = open_tensor(TENSOR(F0, "3", "(I1048576\nI1048576\nt", "(I0\nI0\nt"), NULL, 0, &c);
+    const qs_tensor *t = open_tensor(TENSOR(F0, "3", "(I65536\nI65536\nt", "(I0\nI0\nt"), NULL, 0, &c);
     assert_null(t->bad);
-    assert_true(qs_shape_numel(t->shape) == 1ull << 40);
+    assert_true(qs_shape_numel(t->shape) == 1ull << 32);
     float v[1000];
     qs_err e = QS_ERR_INIT;
-    assert_true(qs_tensor_read_floats(c, t, (1ull << 40) - 1000, 1000, v, &e));
+    assert_true(qs_tensor_read_floats(c, t, (1ull << 32) - 1000, 1000, v, &e));
     for (int i = 0; i < 1000; i++) assert_true(v[i] == 3.0f);
-    assert_false(qs_tensor_read_floats(c, t, (1ull << 40) - 999, 1000, v, &e));
+    assert_false(qs_tensor_read_floats(c, t, (1ull << 32) - 999, 1000, v, &e));
     assert_int_equal(e.code, QS_E_USAGE);
     qs_checkpoint_close(c);
 }
