@@ -51,19 +51,15 @@ static bool find_words(foreign *x) {
     return true;
 }
 
-static bool is_number(qs_str s) {
-    for (size_t i = 0; i < s.n; i++)
-        if (s.p[i] < '0' || s.p[i] > '9') return false;
-    return s.n > 0;
-}
-
 /* The last component says what a tensor is, and a number which of several: both stay. */
 static bool strip(foreign *x, bool from, qs_str key, stripped *out) {
     x->core.n = x->out.n = 0;
     for (size_t at = 0; at < key.n;) {
         qs_str part = next_part(key, at);
         bool last = at + part.n == key.n;
-        bool skip = !last && !is_number(part) && qs_map_get(&x->words[from], part) == QS_MAP_NONE;
+        uint32_t number;
+        bool skip =
+            !last && !qs_name_number(part, &number) && qs_map_get(&x->words[from], part) == QS_MAP_NONE;
         qs_buf *to = skip ? &x->out : &x->core;
         qs_buf_addc(to, '.');
         qs_buf_add(to, part);

@@ -24,7 +24,7 @@ typedef struct change {
 
 /* A first component below a head that is a number. */
 typedef struct block {
-    uint64_t number;
+    uint32_t number;
     qs_str part;
 } block;
 
@@ -255,18 +255,8 @@ static qs_str first_part(const modules *x, qs_str rest) {
     return qs_str_sub(rest, 0, n);
 }
 
-static bool number_of(qs_str s, uint64_t *out) {
-    *out = 0;
-    if (s.n == 0 || s.n > 9) return false;
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] < '0' || s.p[i] > '9') return false;
-        *out = *out * 10 + (uint64_t)(s.p[i] - '0');
-    }
-    return true;
-}
-
 static int by_number(const void *a, const void *b) {
-    uint64_t x = ((const block *)a)->number, y = ((const block *)b)->number;
+    uint32_t x = ((const block *)a)->number, y = ((const block *)b)->number;
     return x < y ? -1 : x > y;
 }
 
@@ -278,7 +268,7 @@ static bool find_blocks(modules *x, side *s, qs_str head, bool *numbers) {
     for (size_t i = r.first; i < r.end && *numbers; i++) {
         block b = {.part = first_part(x, rest_of(s->v.v[i].key, head))};
         if (s->blocks.n && qs_str_eq(s->blocks.v[s->blocks.n - 1].part, b.part)) continue;
-        *numbers = number_of(b.part, &b.number);
+        *numbers = qs_name_number(b.part, &b.number);
         if (*numbers && !qs_push(&s->blocks, b)) return qs_nomem(x->e);
     }
     if (*numbers) qsort(s->blocks.v, s->blocks.n, sizeof *s->blocks.v, by_number);
@@ -300,7 +290,7 @@ static bool find_numbering(modules *x, change *c, bool *good) {
 /* The number of the block in the model, once find_numbering has looked. */
 static qs_str ranked_part(const modules *x, qs_str part) {
     block key;
-    if (!number_of(part, &key.number)) return part;
+    if (!qs_name_number(part, &key.number)) return part;
     const block *at = bsearch(&key, x->from.blocks.v, x->from.blocks.n, sizeof key, by_number);
     return at ? x->to.blocks.v[at - x->from.blocks.v].part : part;
 }
@@ -324,7 +314,7 @@ static uint32_t target_of(modules *x, const change *c, qs_str key) {
 static size_t list_apart(modules *x, const change *c, qs_str key, size_t *now) {
     qs_str rest = rest_of(key, c->from);
     size_t head = key.n - rest.n, at = 0;
-    uint64_t unused;
+    uint32_t unused;
     x->name.n = 0;
     qs_buf_add(&x->name, c->to);
     while (at < rest.n && !x->name.failed) {
@@ -334,7 +324,8 @@ static size_t list_apart(modules *x, const change *c, qs_str key, size_t *now) {
         *now = list.n;
         if (x->name.n) qs_buf_addc(&x->name, x->sep);
         qs_buf_add(&x->name, part);
-        if (known && number_of(part, &unused) && !is_module(x, qs_buf_str(&x->name))) return head + at - 1;
+        if (known && qs_name_number(part, &unused) && !is_module(x, qs_buf_str(&x->name)))
+            return head + at - 1;
         at += part.n + 1;
     }
     return 0;
@@ -371,8 +362,8 @@ static qs_str parent_of(const modules *x, qs_str name) {
 /* block.3 for block.1: which of the blocks is meant is decided by all of them together. */
 static bool is_renumbering(const modules *x, const change *c) {
     qs_str a = parent_of(x, c->from), b = parent_of(x, c->to);
-    uint64_t was, now;
-    return number_of(rest_of(c->from, a), &was) && number_of(rest_of(c->to, b), &now) && was != now;
+    uint32_t was, now;
+    return qs_name_number(rest_of(c->from, a), &was) && qs_name_number(rest_of(c->to, b), &now) && was != now;
 }
 
 /* X for X.inner, or X.inner for X: a wrapper nobody told us of. */

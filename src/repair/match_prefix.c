@@ -148,10 +148,8 @@ static bool better(qs_prefix_change a, size_t sa, qs_prefix_change b, size_t sb)
 }
 
 static bool ends_in_number(qs_str prefix) {
-    qs_str last = qs_str_leaf(qs_str_sub(prefix, 0, prefix.n ? prefix.n - 1 : 0));
-    for (size_t i = 0; i < last.n; i++)
-        if (last.p[i] < '0' || last.p[i] > '9') return false;
-    return last.n > 0;
+    uint32_t number;
+    return qs_name_number(qs_str_leaf(qs_str_sub(prefix, 0, prefix.n ? prefix.n - 1 : 0)), &number);
 }
 
 /* Made of wrappers' words, or nearly every key meets its gap; a few more must where one name stands for

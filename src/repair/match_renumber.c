@@ -13,7 +13,7 @@ typedef struct contents {
 } contents;
 
 typedef struct block {
-    uint64_t number;
+    uint32_t number;
     uint32_t node;
 } block;
 
@@ -80,20 +80,8 @@ static void count_all(renumber *x) {
 
 /* ---- the blocks of one parent ---- */
 
-enum { DIGITS_MAX = 9 };
-
-static bool number_of(qs_str name, uint64_t *out) {
-    *out = 0;
-    if (!name.n || name.n > DIGITS_MAX || (name.n > 1 && name.p[0] == '0')) return false;
-    for (size_t i = 0; i < name.n; i++) {
-        if (name.p[i] < '0' || name.p[i] > '9') return false;
-        *out = *out * 10 + (uint64_t)(name.p[i] - '0');
-    }
-    return true;
-}
-
 static int by_number(const void *a, const void *b) {
-    uint64_t x = ((const block *)a)->number, y = ((const block *)b)->number;
+    uint32_t x = ((const block *)a)->number, y = ((const block *)b)->number;
     return x < y ? -1 : x > y;
 }
 
@@ -102,7 +90,7 @@ static bool find_blocks(renumber *x, uint32_t parent) {
     for (uint32_t i = qs_compare_node(x->c, parent)->first_child; i != QS_NO_INDEX;
          i = qs_compare_node(x->c, i)->next_sibling) {
         block b = {.node = i};
-        if (!number_of(qs_compare_node(x->c, i)->name, &b.number)) continue;
+        if (!qs_name_number(qs_compare_node(x->c, i)->name, &b.number)) continue;
         for (int s = 0; s < 2; s++)
             if (x->side[s][i].count && !qs_push(&x->blocks[s], b)) return qs_nomem(x->e);
     }

@@ -103,14 +103,14 @@ static bool mark_word(qs_str name, const char *const *words, size_t n, char *out
     return false;
 }
 
-static long number_of(qs_str s) {
-    long v = 0;
-    if (s.n == 0 || s.n > 6) return -1;
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] < '0' || s.p[i] > '9') return -1;
-        v = v * 10 + (s.p[i] - '0');
+bool qs_name_number(qs_str component, uint32_t *out) {
+    *out = 0;
+    if (component.n == 0 || component.n > 9) return false;
+    for (size_t i = 0; i < component.n; i++) {
+        if (component.p[i] < '0' || component.p[i] > '9') return false;
+        *out = *out * 10 + (uint32_t)(component.p[i] - '0');
     }
-    return v;
+    return true;
 }
 
 int qs_name_norm_of(qs_str conv, qs_str norm) {
@@ -123,8 +123,8 @@ int qs_name_norm_of(qs_str conv, qs_str norm) {
         qs_str rest = qs_str_sub(norm, conv.n, norm.n);
         if (qs_str_is(rest, "_bn") || qs_str_is(rest, "_norm") || qs_str_is(rest, "_batchnorm")) return 2;
     }
-    long x = number_of(conv), y = number_of(norm);
-    return x >= 0 && y == x + 1 ? 1 : 0;
+    uint32_t x, y;
+    return qs_name_number(conv, &x) && qs_name_number(norm, &y) && y == x + 1 ? 1 : 0;
 }
 
 const qs_tail_rename qs_tail_renames[] = {

@@ -20,6 +20,8 @@ bool qs_name_is_wrapper(qs_str component);
 bool qs_name_all_wrappers(qs_str dotted);
 /* The key without wrapper components, appended to out. */
 void qs_name_core(qs_str key, qs_buf *out);
+/* Is the component the number of a block in a list, and which? Up to nine digits. */
+bool qs_name_number(qs_str component, uint32_t *out);
 /* Last component cut off *rest; false when nothing is left. */
 bool qs_name_pop(qs_str *rest, qs_str *last);
 
