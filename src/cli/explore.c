@@ -1,5 +1,6 @@
 #include "cli/cli.h"
 
+#include "base/memory.h"
 #include "config_file.h"
 #include "ui/ui.h"
 
@@ -134,6 +135,7 @@ static bool explore(const explore_args *x, const qs_config *config, qs_err *e) {
     ui.config = config;
     ui.lessons = x->lessons;
     if (x->screen && !parse_screen(x->screen, &ui, e)) return false;
+    qs_memory_keep(); /* after each action all is derived anew */
     qs_session *s = qs_cli_session(&opt, x->pos[0], x->pos[1], &x->common, e);
     if (!s) return false;
     bool ok = (!x->plan || qs_session_load_plan(s, x->plan, e)) && qs_ui_run(s, &ui, e);

@@ -178,6 +178,13 @@ uint32_t qs_manifest_find(const qs_manifest *m, qs_str key) {
     return qs_map_get(&m->by_key, key);
 }
 
+uint32_t qs_manifest_find_next(const qs_manifest *m, qs_str key, uint32_t *next) {
+    if (*next < m->entries.n && qs_str_eq(m->entries.v[*next].key, key)) return (*next)++;
+    uint32_t i = qs_manifest_find(m, key);
+    if (i != UINT32_MAX) *next = i + 1;
+    return i;
+}
+
 /* A look-up, because a hostile module can have as many entries and children as it likes. */
 static uint32_t find_joined(const qs_map *map, qs_str module, qs_str leaf) {
     char small[512];

@@ -83,6 +83,10 @@ uint32_t qs_manifest_find_module(const qs_manifest *m, qs_str name);
 uint32_t qs_manifest_count(const qs_manifest *m);
 const qs_expected *qs_manifest_entry(const qs_manifest *m, uint32_t i);
 uint32_t qs_manifest_find(const qs_manifest *m, qs_str key);
+/* The same for keys asked for in much the entries' order: *next (0 at first) is looked at before anything
+ * else, a comparison of two strings in place of a walk through a hash table, and becomes the one behind what
+ * was found. */
+uint32_t qs_manifest_find_next(const qs_manifest *m, qs_str key, uint32_t *next);
 
 /* The entry "MODULE.leaf", the module "MODULE.leaf"; without the dot for the top. UINT32_MAX if there is
  * none. */

@@ -31,7 +31,7 @@ struct qs_compare {
     uint32_t expected; /* rows [0, expected) are the target's entries */
     QS_VEC(qs_row) rows;
     uint32_t *row_of_b, *row_of_r; /* by entry of B / of the resolution */
-    qs_map by_key;                 /* key -> row: one look-up where asking each document would take three */
+    qs_map by_key;                 /* key -> row, of the rows behind those of the target, which has its own */
     qs_module_tree tree;
     qs_arena arena;
 };
@@ -56,7 +56,8 @@ const qs_resolution *qs_compare_resolution(const qs_compare *c) {
 }
 
 uint32_t qs_compare_find(const qs_compare *c, qs_str key) {
-    uint32_t i = qs_map_get(&c->by_key, key);
+    uint32_t i = c->target ? qs_manifest_find(c->target, key) : UINT32_MAX;
+    if (i == UINT32_MAX) i = qs_map_get(&c->by_key, key);
     return i == QS_MAP_NONE ? QS_NO_INDEX : i;
 }
 
@@ -75,7 +76,8 @@ static uint32_t push_row(qs_compare *c, qs_str key, uint32_t r, uint32_t b, uint
     qs_row row = {.key = key, .r = r, .b = b, .m = m, .tree = QS_NO_INDEX, .status = QS_STATUS_NONE};
     if (r != QS_NO_INDEX) row.mark = qs_resolution_entry(c->r, r)->mark;
     uint32_t at = (uint32_t)c->rows.n;
-    if (c->rows.n >= QS_NO_INDEX - 1 || !qs_map_put(&c->by_key, key, at) || !qs_push(&c->rows, row)) {
+    bool known = m != QS_NO_INDEX; /* qs_manifest_find finds it */
+    if (at == QS_NO_INDEX || !(known || qs_map_put(&c->by_key, key, at)) || !qs_push(&c->rows, row)) {
         qs_nomem(e);
         return QS_NO_INDEX;
     }
@@ -237,9 +239,24 @@ static bool set_statuses(qs_compare *c, const qs_verdict *v, qs_err *e) {
 
 /* ---- quantization roles ---- */
 
+/* The row being classified. */
+typedef struct vantage {
+    const qs_compare *c;
+    size_t row;
+} vantage;
+
+/* What a key's neighbour is asked for is mostly the key itself, or a neighbour of it. */
+static uint32_t find_near(const vantage *v, qs_str key) {
+    size_t first = v->row > 0 ? v->row - 1 : 0;
+    for (size_t i = first; i < first + 3 && i < v->c->rows.n; i++)
+        if (qs_str_eq(v->c->rows.v[i].key, key)) return (uint32_t)i;
+    return qs_compare_find(v->c, key);
+}
+
 static bool find_info(const void *ctx, qs_str key, qs_key_info *info) {
-    const qs_compare *c = ctx;
-    uint32_t i = qs_compare_find(c, key);
+    const vantage *v = ctx;
+    const qs_compare *c = v->c;
+    uint32_t i = find_near(v, key);
     if (i == QS_NO_INDEX) return false;
     const qs_row *row = &c->rows.v[i];
     *info = (qs_key_info){0};
@@ -258,20 +275,37 @@ static bool find_info(const void *ctx, qs_str key, qs_key_info *info) {
     return true;
 }
 
-static void classify(qs_compare *c) {
-    qs_key_set set = {find_info, c};
-    for (size_t i = 0; i < c->rows.n; i++) {
-        qs_row *row = &c->rows.v[i];
+/* The weights, or all others; returns the families found. */
+static uint32_t classify_some(qs_compare *c, bool weights, uint32_t families) {
+    vantage v = {.c = c};
+    qs_key_set set = {find_info, &v};
+    uint32_t found = 0;
+    for (; v.row < c->rows.n; v.row++) {
+        qs_row *row = &c->rows.v[v.row];
         qs_quant_key q;
-        if (!qs_quant_classify(row->key, &set, &q)) continue;
+        if (qs_quant_is_weight_name(row->key) != weights) continue;
+        if (!qs_quant_classify_among(row->key, &set, families, &q)) continue;
+        found |= QS_FAMILY_BIT(q.family);
         row->family = q.family;
         row->role = q.role;
         row->role_is_weight = q.is_weight;
         row->block_len = q.block.n <= UINT16_MAX ? (uint16_t)q.block.n : 0;
     }
+    return found;
+}
+
+static void classify(qs_compare *c) {
+    classify_some(c, true, classify_some(c, false, 0));
 }
 
 /* ---- the tree ---- */
+
+/* The target's entry knows its module, which saves looking for it by name. */
+static void note_module(qs_compare *c, uint32_t node, uint32_t module) {
+    qs_tree_node *n = &c->tree.nodes.v[node];
+    if (n->module == QS_MODULE_NONE && qs_str_eq(qs_manifest_module(c->target, module)->name, n->path))
+        n->module = module;
+}
 
 static bool build_tree(qs_compare *c, qs_err *e) {
     if (!qs_module_tree_begin(&c->tree, c->rows.n, e)) return false;
@@ -284,10 +318,12 @@ static bool build_tree(qs_compare *c, qs_err *e) {
         leaf->count_b = row->b != QS_NO_INDEX;
         leaf->count_m = row->m != QS_NO_INDEX;
         leaf->count_status[row->status] = 1;
+        if (row->m != QS_NO_INDEX) note_module(c, leaf->parent, qs_manifest_entry(c->target, row->m)->module);
     }
     for (size_t i = 0; c->target && i < c->tree.nodes.n; i++) {
         qs_tree_node *node = &c->tree.nodes.v[i];
-        if (node->row == QS_NO_INDEX) node->module = qs_manifest_find_module(c->target, node->path);
+        if (node->row == QS_NO_INDEX && node->module == QS_MODULE_NONE)
+            node->module = qs_manifest_find_module(c->target, node->path);
     }
     qs_module_tree_finish(&c->tree);
     return true;
@@ -298,7 +334,6 @@ static bool allocate(qs_compare *c, qs_err *e) {
     c->row_of_b = QS_ARENA_ARRAY(&c->arena, b, uint32_t);
     c->row_of_r = QS_ARENA_ARRAY(&c->arena, r, uint32_t);
     if (!c->row_of_b || !c->row_of_r || !qs_reserve(&c->rows, c->expected + r)) return qs_nomem(e);
-    if (!qs_map_reserve(&c->by_key, c->expected + r)) return qs_nomem(e);
     memset(c->row_of_b, 0xff, b * sizeof *c->row_of_b);
     memset(c->row_of_r, 0xff, r * sizeof *c->row_of_r);
     return true;

@@ -162,6 +162,19 @@ static void place(qs_resolution *r, uint32_t work) {
     r->order[r->count++] = work;
 }
 
+/* qs_work_find for keys that come in much the order of A's entries, or of those the plan made: next[0] is
+ * behind the one of A's found last, next[1] behind the one made. */
+static uint32_t find_next(const qs_resolution *r, qs_str key, uint32_t next[2]) {
+    uint32_t at = QS_NO_INDEX;
+    for (int i = 0; i < 2 && at == QS_NO_INDEX; i++) {
+        const qs_work *w = next[i] < r->work.n ? &r->work.v[next[i]] : NULL;
+        if (w && w->state == QS_WORK_LIVE && qs_str_eq(w->x.key, key)) at = next[i];
+    }
+    if (at == QS_NO_INDEX) at = qs_work_find(r, key);
+    if (at != QS_NO_INDEX) next[at >= qs_checkpoint_count(r->in.a)] = at + 1;
+    return at;
+}
+
 /* The target's order for the keys it knows, then the rest as they stand, then what was dropped. */
 static bool order_result(qs_resolution *r, qs_err *e) {
     size_t n = r->work.n;
@@ -169,8 +182,9 @@ static bool order_result(qs_resolution *r, qs_err *e) {
     r->rank = QS_ARENA_ARRAY(&r->arena, n, uint32_t);
     if (!r->order || !r->rank) return qs_nomem(e);
     memset(r->rank, 0xff, n * sizeof *r->rank);
+    uint32_t next[2] = {0, 0};
     for (uint32_t i = 0; r->in.target && i < qs_manifest_count(r->in.target); i++) {
-        uint32_t at = qs_work_find(r, qs_manifest_entry(r->in.target, i)->key);
+        uint32_t at = find_next(r, qs_manifest_entry(r->in.target, i)->key, next);
         if (at != QS_NO_INDEX) place(r, at);
     }
     for (uint32_t i = 0; i < n; i++)

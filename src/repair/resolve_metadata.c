@@ -228,9 +228,11 @@ static bool version_touched(qs_resolution *r) {
 
 /* Modules with an entry of their own that the target does not know: still in an older format. */
 static bool find_old(const qs_resolution *r, qs_map *old) {
+    uint32_t next = 0;
     for (size_t i = 0; i < r->work.n; i++) {
         const qs_work *w = &r->work.v[i];
-        if (w->state != QS_WORK_LIVE || qs_manifest_find(r->in.target, w->x.key) != UINT32_MAX) continue;
+        if (w->state != QS_WORK_LIVE || qs_manifest_find_next(r->in.target, w->x.key, &next) != UINT32_MAX)
+            continue;
         if (!qs_map_put(old, qs_str_parent(w->x.key), 0)) return false;
     }
     return true;
@@ -242,10 +244,11 @@ static bool find_old(const qs_resolution *r, qs_map *old) {
 static bool version_holders(qs_resolution *r) {
     qs_map old = {0};
     const qs_module *last = NULL;
+    uint32_t next = 0;
     bool ok = !r->in.target || find_old(r, &old);
     for (size_t i = 0; ok && r->in.target && i < r->work.n; i++) {
         const qs_work *w = &r->work.v[i];
-        uint32_t at = touched(w) ? qs_manifest_find(r->in.target, w->x.key) : UINT32_MAX;
+        uint32_t at = touched(w) ? qs_manifest_find_next(r->in.target, w->x.key, &next) : UINT32_MAX;
         if (at == UINT32_MAX) continue;
         const qs_module *m = qs_manifest_module(r->in.target, qs_manifest_entry(r->in.target, at)->module);
         if (m == last || m->parent == QS_MODULE_NONE) continue;

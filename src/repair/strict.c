@@ -50,8 +50,12 @@ static strict_value get_entry(const strict_run *r, uint32_t entry) {
 }
 
 /* The deepest module above a key. A key can be long and full of dots, module names are what they are. */
-static uint32_t module_above(const strict_run *r, qs_str key, bool *direct) {
-    qs_str above = qs_str_parent(key);
+static uint32_t module_above(strict_run *r, qs_str key, bool *direct) {
+    qs_str above = qs_str_parent(key), asked = above;
+    if (r->above_at != NONE && qs_str_eq(above, r->above)) {
+        *direct = r->above_direct;
+        return r->above_at;
+    }
     *direct = true;
     if (above.n > r->longest) {
         *direct = false;
@@ -62,11 +66,14 @@ static uint32_t module_above(const strict_run *r, qs_str key, bool *direct) {
         above = qs_str_parent(above);
         *direct = false;
     }
+    r->above = asked;
+    r->above_at = at;
+    r->above_direct = *direct;
     return at;
 }
 
 /* How a key that is no parameter or buffer of the model stands, and the module that judges it. */
-static enum fate judge_other(const strict_run *r, qs_str key, uint32_t *module) {
+static enum fate judge_other(strict_run *r, qs_str key, uint32_t *module) {
     bool direct;
     uint32_t at = *module = module_above(r, key, &direct);
     const qs_module *mod = qs_manifest_module(r->m, at);
@@ -83,8 +90,8 @@ static enum fate judge_other(const strict_run *r, qs_str key, uint32_t *module) 
     return qs_manifest_find_module(r->m, key) == QS_MODULE_NONE ? FATE_STRAY : FATE_CHILD;
 }
 
-static enum fate judge(const strict_run *r, qs_str key, uint32_t *module, uint32_t *entry) {
-    *entry = qs_manifest_find(r->m, key);
+static enum fate judge(strict_run *r, qs_str key, uint32_t *module, uint32_t *entry) {
+    *entry = qs_manifest_find_next(r->m, key, &r->next_entry);
     if (*entry == UINT32_MAX || qs_manifest_entry(r->m, *entry)->kind == QS_KIND_EXTRA)
         return judge_other(r, key, module);
     *module = qs_manifest_entry(r->m, *entry)->module;
@@ -401,7 +408,7 @@ bool qs_strict_run(const qs_manifest *target, const qs_strict_source *src, const
                    qs_verdict **out, qs_err *e) {
     qs_verdict *v = calloc(1, sizeof *v);
     if (!v) return qs_nomem(e);
-    strict_run r = {.m = target, .src = src, .strict = opt->strict, .v = v, .err = e};
+    strict_run r = {.m = target, .src = src, .strict = opt->strict, .v = v, .err = e, .above_at = NONE};
     r.torch = opt->torch_minor ? opt->torch_minor : parse_torch(qs_manifest_torch(target));
     r.assign = opt->assign && r.torch >= TORCH_ASSIGN;
     for (uint32_t i = 0; i < qs_manifest_module_count(target); i++)

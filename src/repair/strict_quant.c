@@ -24,8 +24,20 @@ strict_class qs_strict_class_of(const qs_module *mod) {
     return STRICT_PLAIN;
 }
 
+/* Most modules have few entries: their names are nearer than a hash table. */
+static uint32_t find_own(const qs_manifest *m, const qs_module *mod, qs_str leaf) {
+    enum { FEW = 16 };
+    if (mod->entry_count > FEW) return qs_manifest_find_in(m, mod->name, leaf);
+    for (uint32_t i = mod->first_entry; i < mod->first_entry + mod->entry_count; i++) {
+        qs_str key = qs_manifest_entry(m, i)->key;
+        size_t skip = mod->name.n ? mod->name.n + 1 : 0;
+        if (key.n == skip + leaf.n && qs_str_ends(key, leaf)) return i;
+    }
+    return UINT32_MAX;
+}
+
 uint32_t qs_strict_entry(const qs_manifest *m, const qs_module *mod, const char *leaf) {
-    uint32_t i = qs_manifest_find_in(m, mod->name, qs_str_of(leaf));
+    uint32_t i = find_own(m, mod, qs_str_of(leaf));
     return i == UINT32_MAX || qs_manifest_entry(m, i)->kind == QS_KIND_EXTRA ? UINT32_MAX : i;
 }
 

@@ -76,6 +76,11 @@ typedef struct strict_run {
     QS_VEC(uint32_t) overlay_stray; /* those that some module's scan lists */
     size_t longest;                 /* bytes of the longest module name */
     uint32_t extras;                /* keys called _extra_state in the source */
+    /* Neighbours are judged alike: the entry behind the one found last, and the module above the key before.
+     */
+    uint32_t next_entry, above_at;
+    qs_str above;
+    bool above_direct;
     /* The module being loaded. */
     uint32_t at;
     const qs_module *mod;

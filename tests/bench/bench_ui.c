@@ -1,6 +1,7 @@
 /* What a key costs in the explorer: CPU time of an update and a frame, without a terminal. By hand:
  *     tests/bench/ui_files.py DIR; build/.../bench_ui DIR/a.pt DIR/b.pt
  * Budgets on a million entries: a key 4 ms, a search 100 ms, opening all of a closed tree 50 ms. */
+#include "base/memory.h"
 #include "ui/app.h"
 #include "ui/script.h"
 
@@ -90,6 +91,7 @@ static void all(bench *b) {
 int main(int argc, char **argv) {
     setlocale(LC_ALL, "C.UTF-8");
     setlocale(LC_NUMERIC, "C");
+    qs_memory_keep();
     qs_err e = QS_ERR_INIT;
     bench *b = calloc(1, sizeof *b);
     qs_session *s = qs_session_new(NULL);

@@ -135,6 +135,21 @@ static void derives_the_tree_of_plain_keys(void **state) {
     qs_manifest_close(m);
 }
 
+/* In any order, what looks behind the last one finds what a look-up finds. */
+static void finds_the_next_one_first(void **state) {
+    (void)state;
+    qs_manifest *m = parse("{\"a.w\": [1], \"a.b\": [1], \"b.w\": [1], \"c\": [1]}");
+    static const char *const asked[] = {"a.w", "a.b", "a.x", "b.w", "c", "c", "a.b", "", "a.w", "c"};
+    uint32_t next = 0, past = UINT32_MAX;
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+        uint32_t at = qs_manifest_find(m, qs_str_of(asked[i]));
+        assert_int_equal(qs_manifest_find_next(m, qs_str_of(asked[i]), &next), at);
+        if (at != UINT32_MAX) assert_int_equal(next, at + 1);
+    }
+    assert_int_equal(qs_manifest_find_next(m, QS_STR("c"), &past), qs_manifest_find(m, QS_STR("c")));
+    qs_manifest_close(m);
+}
+
 static void says_what_is_wrong(void **state) {
     (void)state;
     assert_refused("{\"a\": [1],\n \"b\": [1,]}", QS_E_INPUT, "line 2, column 10");
@@ -207,6 +222,7 @@ int main(void) {
         cmocka_unit_test(reads_everything),
         cmocka_unit_test(prints_what_it_parses),
         cmocka_unit_test(derives_the_tree_of_plain_keys),
+        cmocka_unit_test(finds_the_next_one_first),
         cmocka_unit_test(says_what_is_wrong),
         cmocka_unit_test(refuses_what_exceeds_the_limits),
         cmocka_unit_test(names_the_file_that_fails),
