@@ -43,7 +43,7 @@ static bool there(preview *p, uint32_t entry, qs_fill *out) {
     const qs_checkpoint *from = NULL;
     const qs_tensor *t = qs_resolved_tensor(r, x, &from);
     qs_err e = QS_ERR_INIT;
-    if (x->mark == QS_MARK_INIT) return qs_resolved_fill(r, x, p->cache, p->arena, out, &e);
+    if (qs_resolved_is_made(x)) return qs_resolved_fill(r, x, p->cache, p->arena, out, &e);
     if (!t || t->bad || t->kind != QS_TENSOR_DENSE) return false;
     size_t n = (size_t)qs_shape_numel(t->shape), size = qs_dtype_get(t->dtype)->size;
     if (n > VALUES_MAX) return false;

@@ -164,6 +164,18 @@ static void value_line(qs_buf *out, qs_str key, const qs_fill *f, bool whole) {
     }
 }
 
+/* torch casts as the plan does, and repeats a single element. */
+static void converted_line(qs_buf *out, qs_str key, const qs_resolved *x) {
+    qs_buf_addz(out, "sd[");
+    python_string(out, key);
+    qs_buf_addz(out, "] = sd[");
+    python_string(out, key);
+    qs_buf_addf(out, "].to(torch.%s).reshape(-1).expand(%llu).reshape(", qs_dtype_get(x->dtype)->name,
+                (unsigned long long)qs_shape_numel(x->shape));
+    dims(out, x->shape);
+    qs_buf_addz(out, ").clone()\n");
+}
+
 static void drop_top_line(qs_buf *out, qs_str key) {
     qs_buf_addz(out, "del sd_file[");
     python_string(out, key);
@@ -190,9 +202,12 @@ static bool made_lines(script *x, const qs_change *c) {
     const qs_resolved *end = c->result == QS_NO_INDEX ? NULL : qs_resolution_entry(x->r, c->result);
     if (!end) {
         entry_line(x, "sd[", c->after, "] = None  # dropped again below\n");
-    } else if (end->mark == QS_MARK_COPIED) {
+    } else if (end->mark == QS_MARK_CONVERTED && end->b == QS_NO_INDEX) {
+        converted_line(x->out, c->after, end);
+    } else if (end->mark == QS_MARK_COPIED || end->mark == QS_MARK_CONVERTED) {
         entry_line(x, "sd[", c->after, "] = b[");
         entry_line(x, "", qs_checkpoint_entry(qs_resolution_input(x->r)->b, end->b)->key, "]\n");
+        if (end->mark == QS_MARK_CONVERTED) converted_line(x->out, c->after, end);
     } else if (end->mark == QS_MARK_INIT) {
         qs_arena arena = {0};
         qs_fill fill;

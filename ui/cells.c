@@ -69,7 +69,7 @@ static void result_cell(const qs_app *a, const qs_row *row, char *out, size_t ca
     const qs_tensor *t = qs_resolved_tensor(r, x, &from);
     if (t)
         tensor_cell(from, t, out, cap);
-    else if (x->mark == QS_MARK_INIT)
+    else if (qs_resolved_is_made(x))
         qs_shape_cell(x->shape, x->shape_known, x->dtype, out, cap);
     else if (x->mark == QS_MARK_DROPPED)
         snprintf(out, cap, "dropped");

@@ -104,7 +104,7 @@ void qs_app_idle(qs_app *a) {
     const qs_resolved *x = row->r == QS_NO_INDEX ? NULL : qs_resolution_entry(r, row->r);
     const qs_tensor *t = x ? qs_resolved_tensor(r, x, &from) : NULL;
     if (t) qs_app_want_stats(a, from, t, true);
-    if (x && x->mark == QS_MARK_INIT) describe_made(a, row, x);
+    if (x && qs_resolved_is_made(x)) describe_made(a, row, x);
     t = row->b == QS_NO_INDEX ? NULL : qs_entry_tensor(b, qs_checkpoint_entry(b, row->b));
     if (t) qs_app_want_stats(a, b, t, true);
 }

@@ -101,14 +101,15 @@ static void result_line(qs_app *a, const qs_row *row) {
     const qs_resolved *x = qs_resolution_entry(res, row->r);
     const qs_checkpoint *from = NULL;
     const qs_tensor *t = qs_resolved_tensor(res, x, &from);
-    if (x->mark == QS_MARK_INIT) {
+    if (qs_resolved_is_made(x)) {
         qs_rich_line(&a->details);
         qs_rich_addf(&a->details, QS_PEN(KEY), "A ");
         add_shape(&a->details, x->shape, x->shape_known, x->dtype);
         if (a->made.row == row && a->made.revision == qs_session_revision(a->s)) {
             qs_rich_addf(&a->details, QS_PEN(NORMAL), ", %s", a->made.text);
         } else {
-            qs_rich_addf(&a->details, QS_PEN(INIT), ", made: %s", qs_init_source_name(x->source));
+            qs_rich_addf(&a->details, QS_PEN(INIT), ", made: %s",
+                         x->mark == QS_MARK_INIT ? qs_init_source_name(x->source) : qs_mark_get(x->mark)->name);
             a->idle_wanted = true; /* the value may follow from a large weight */
         }
         return;

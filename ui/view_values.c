@@ -127,7 +127,7 @@ void qs_values_open_row(qs_app *a) {
     const qs_checkpoint *from = NULL, *b = qs_session_b(a->s);
     const qs_tensor *t = x ? qs_resolved_tensor(r, x, &from) : NULL;
     const qs_tensor *tb = row->b == QS_NO_INDEX ? NULL : qs_entry_tensor(b, qs_checkpoint_entry(b, row->b));
-    bool made = x && x->mark == QS_MARK_INIT;
+    bool made = x && qs_resolved_is_made(x);
     if (!t && !tb && !made)
         return qs_app_say(a, x ? "this is no tensor; D shows it" : "neither A nor B has values here");
     char title[QS_LINE_MAX];

@@ -117,13 +117,23 @@ static bool copy_expects(held *h, const qs_action *a) {
     return true;
 }
 
+static bool copy_shape(held *h, const qs_action *a) {
+    h->action.shape.dim = NULL;
+    if (!a->has_shape || a->shape.ndim == 0) return true;
+    int64_t *dim = QS_ARENA_ARRAY(&h->arena, a->shape.ndim, int64_t);
+    if (!dim) return false;
+    memcpy(dim, a->shape.dim, a->shape.ndim * sizeof *dim);
+    h->action.shape.dim = dim;
+    return true;
+}
+
 static held *hold(const qs_action *a) {
     held *h = calloc(1, sizeof *h);
     if (!h) return NULL;
     h->action = *a;
     if (copy_pairs(h, a) && copy_text(&h->arena, &h->action.pattern) &&
         copy_text(&h->arena, &h->action.replacement) && copy_text(&h->arena, &h->action.scope) &&
-        copy_text(&h->arena, &h->action.comment) && copy_expects(h, a))
+        copy_text(&h->arena, &h->action.comment) && copy_expects(h, a) && copy_shape(h, a))
         return h;
     held_free(h);
     return NULL;
@@ -256,6 +266,9 @@ const char *qs_action_kind_name(qs_action_kind k) {
     case QS_ACT_INIT: return "init";
     case QS_ACT_COPY: return "copy";
     case QS_ACT_DROP: return "drop";
+    case QS_ACT_CAST: return "cast";
+    case QS_ACT_RESHAPE: return "reshape";
+    case QS_ACT_METADATA: return "metadata";
     }
     return "?";
 }
@@ -300,8 +313,13 @@ bool qs_action_eq(const qs_action *a, const qs_action *b) {
     case QS_ACT_INIT:
         return scope_eq(a, b) && a->source == b->source && eps_eq(a->bn_eps, b->bn_eps) &&
                a->replace == b->replace;
-    case QS_ACT_COPY: return scope_eq(a, b) && a->replace == b->replace;
+    case QS_ACT_COPY:
+    case QS_ACT_METADATA: return scope_eq(a, b) && a->replace == b->replace;
     case QS_ACT_DROP: return scope_eq(a, b);
+    case QS_ACT_CAST: return scope_eq(a, b) && a->dtype == b->dtype;
+    case QS_ACT_RESHAPE:
+        return scope_eq(a, b) && a->has_shape == b->has_shape &&
+               (!a->has_shape || qs_shape_eq(a->shape, b->shape));
     }
     return false;
 }
@@ -326,6 +344,17 @@ static void describe_scope(const qs_action *a, qs_buf *b) {
     }
 }
 
+/* "keys as int32", "keys as 16x1x1x1" */
+static void describe_form(const qs_action *a, qs_buf *b) {
+    char shape[128] = "the model has it";
+    describe_scope(a, b);
+    if (a->kind == QS_ACT_CAST && a->dtype)
+        snprintf(shape, sizeof shape, "%s", qs_dtype_get(a->dtype)->name);
+    else if (a->kind == QS_ACT_RESHAPE && a->has_shape)
+        qs_shape_text(a->shape, "x", shape, sizeof shape);
+    qs_buf_addf(b, " as %s", shape);
+}
+
 static void describe_rename(const qs_action *a, qs_buf *b) {
     if (a->pair_count == 0) {
         qs_buf_addz(b, "nothing");
@@ -337,7 +366,7 @@ static void describe_rename(const qs_action *a, qs_buf *b) {
 
 size_t qs_action_describe(const qs_action *a, char *out, size_t cap) {
     qs_buf b = {0};
-    qs_buf_addf(&b, "%-7s", qs_action_kind_name(a->kind));
+    qs_buf_addf(&b, "%-7s%s", qs_action_kind_name(a->kind), a->kind == QS_ACT_METADATA ? " " : "");
     switch (a->kind) {
     case QS_ACT_RENAME: describe_rename(a, &b); break;
     case QS_ACT_RULE:
@@ -354,8 +383,14 @@ size_t qs_action_describe(const qs_action *a, char *out, size_t cap) {
         qs_buf_addz(&b, " from B");
         break;
     case QS_ACT_DROP: describe_scope(a, &b); break;
+    case QS_ACT_CAST:
+    case QS_ACT_RESHAPE: describe_form(a, &b); break;
+    case QS_ACT_METADATA:
+        describe_scope(a, &b);
+        qs_buf_addz(&b, " · the model's versions");
+        break;
     }
-    if (a->replace && (a->kind == QS_ACT_INIT || a->kind == QS_ACT_COPY)) qs_buf_addz(&b, ", existing too");
+    if (a->replace) qs_buf_addz(&b, ", existing too");
     size_t n = qs_str_printable(qs_buf_str(&b), out, cap);
     qs_buf_free(&b);
     return n;

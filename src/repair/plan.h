@@ -15,6 +15,9 @@ typedef enum qs_action_kind {
     QS_ACT_INIT,   /* make values for the target's missing keys in scope */
     QS_ACT_COPY,   /* take entries from B, for keys in scope */
     QS_ACT_DROP,   /* leave entries of A out */
+    QS_ACT_CAST,   /* the same numbers as another dtype */
+    QS_ACT_RESHAPE, /* the same elements in another shape, or one element repeated */
+    QS_ACT_METADATA, /* the target's versions in `_metadata`; its scope means modules */
 } qs_action_kind;
 
 typedef enum qs_pattern_kind {
@@ -23,10 +26,10 @@ typedef enum qs_pattern_kind {
     QS_PATTERN_REGEX,  /* PCRE2, must match the whole key; $1 or ${name} in the replacement */
 } qs_pattern_kind;
 
-/* Which keys an INIT, COPY or DROP means. */
+/* Which keys an INIT, COPY, DROP, CAST or RESHAPE means, or which modules a METADATA. */
 typedef enum qs_scope_kind {
     QS_SCOPE_KEY,     /* exactly `scope` */
-    QS_SCOPE_SUBTREE, /* every key below the module `scope` ("" = all) */
+    QS_SCOPE_SUBTREE, /* every key below the module `scope` ("" = all); for METADATA that module too */
     QS_SCOPE_KEYS,    /* exactly `pairs[i].from` */
     QS_SCOPE_REGEX,   /* PCRE2 `scope`, whole key */
     QS_SCOPE_TOP,     /* DROP only: not a key, but the entry `scope` of the file's top level: "optimizer" */
@@ -53,12 +56,16 @@ typedef struct qs_action {
     /* RULE */
     qs_pattern_kind pattern_kind;
     qs_str pattern, replacement;
-    /* INIT, COPY, DROP */
+    /* all but RENAME and RULE */
     qs_scope_kind scope_kind;
     qs_str scope;
     qs_init_source source; /* INIT */
     double bn_eps;         /* INIT: NaN unless a person gave it */
-    bool replace;          /* INIT, COPY: also keys that A already has (default: missing ones only) */
+    bool replace;          /* INIT, COPY: also keys that A already has (default: missing ones only); METADATA:
+                              also versions that A already has */
+    qs_dtype dtype;        /* CAST: UNKNOWN for the target's */
+    bool has_shape;        /* RESHAPE: `shape`, else the target's */
+    qs_shape shape;
     qs_str comment;        /* free text, kept in the JSON; may be empty */
     const qs_precondition *expects; /* if one does not hold, none of the action is applied */
     size_t expect_count;
@@ -106,7 +113,10 @@ const char *qs_action_kind_name(qs_action_kind k); /* "rename", ... as in the JS
  *    {"op": "rule", "kind": "prefix" | "glob" | "regex", "pattern": "module.", "replacement": ""},
  *    {"op": "init", "scope": SCOPE, "source": "fresh" | "observed" | "datafree" | "copy", "bn_eps": 0.001,
  *     "replace": true},
- *    {"op": "copy", "scope": SCOPE, "replace": true}, {"op": "drop", "scope": SCOPE}]}
+ *    {"op": "copy", "scope": SCOPE, "replace": true}, {"op": "drop", "scope": SCOPE},
+ *    {"op": "cast", "scope": SCOPE, "dtype": "int32"}, {"op": "reshape", "scope": SCOPE, "shape": [1]},
+ *    {"op": "metadata", "scope": SCOPE, "replace": true}]}
+ * Without "dtype" or "shape" the target's are taken.
  * SCOPE is {"key": K}, {"subtree": M}, {"keys": [K, ...]} or {"regex": R}, and for a drop also {"top": T}.
  * Every action may have a "comment" and preconditions, where all but the key may be left out: "expect":
  * [{"key": K, "shape": [16, 3, 3, 3], "dtype": "float32", "crc32": "0a1b2c3d"}, ...] A text that JSON cannot

@@ -77,6 +77,13 @@ static void print_scope(const qs_action *a, qs_buf *out) {
     qs_buf_addc(out, '}');
 }
 
+static void print_shape(qs_shape shape, qs_buf *out) {
+    qs_buf_addz(out, ", \"shape\": [");
+    for (uint32_t d = 0; d < shape.ndim; d++)
+        qs_buf_addf(out, "%s%lld", d ? ", " : "", (long long)shape.dim[d]);
+    qs_buf_addc(out, ']');
+}
+
 static void print_expects(const qs_action *a, qs_buf *out) {
     if (a->expect_count == 0) return;
     qs_buf_addz(out, ", \"expect\": [");
@@ -84,10 +91,7 @@ static void print_expects(const qs_action *a, qs_buf *out) {
         const qs_precondition *x = &a->expects[i];
         qs_buf_addz(out, i ? ",\n      {\"key\": " : "\n      {\"key\": ");
         print_text(out, x->key);
-        if (x->has_shape) qs_buf_addz(out, ", \"shape\": [");
-        for (uint32_t d = 0; x->has_shape && d < x->shape.ndim; d++)
-            qs_buf_addf(out, "%s%lld", d ? ", " : "", (long long)x->shape.dim[d]);
-        if (x->has_shape) qs_buf_addc(out, ']');
+        if (x->has_shape) print_shape(x->shape, out);
         if (x->dtype) qs_buf_addf(out, ", \"dtype\": \"%s\"", qs_dtype_get(x->dtype)->name);
         if (x->has_crc32) qs_buf_addf(out, ", \"crc32\": \"%08x\"", x->crc32);
         qs_buf_addc(out, '}');
@@ -118,6 +122,18 @@ static void print_action(const qs_action *a, qs_buf *out) {
         if (a->replace) qs_buf_addz(out, ", \"replace\": true");
         break;
     case QS_ACT_DROP: print_scope(a, out); break;
+    case QS_ACT_CAST:
+        print_scope(a, out);
+        if (a->dtype) qs_buf_addf(out, ", \"dtype\": \"%s\"", qs_dtype_get(a->dtype)->name);
+        break;
+    case QS_ACT_RESHAPE:
+        print_scope(a, out);
+        if (a->has_shape) print_shape(a->shape, out);
+        break;
+    case QS_ACT_METADATA:
+        print_scope(a, out);
+        if (a->replace) qs_buf_addz(out, ", \"replace\": true");
+        break;
     }
     if (a->comment.n) print_field(out, "comment", a->comment);
     print_expects(a, out);
@@ -292,27 +308,38 @@ static bool read_bool(parser *p, const cJSON *v, const char *field, bool *out) {
     return cJSON_IsBool(v) || wrong(p, field, "wants true or false");
 }
 
+enum { EXPECT_PATH = 60 };
+
 /* "expect[3].shape" */
-static bool wrong_expect(parser *p, size_t i, const char *field, const char *what) {
-    char path[60];
-    snprintf(path, sizeof path, "expect[%zu]%s%s", i, *field ? "." : "", field);
-    return wrong(p, path, what);
+static const char *expect_field(size_t i, const char *field, char path[EXPECT_PATH]) {
+    snprintf(path, EXPECT_PATH, "expect[%zu]%s%s", i, *field ? "." : "", field);
+    return path;
 }
 
-static bool read_shape(parser *p, const cJSON *v, size_t i, qs_precondition *x) {
+static bool wrong_expect(parser *p, size_t i, const char *field, const char *what) {
+    char path[EXPECT_PATH];
+    return wrong(p, expect_field(i, field, path), what);
+}
+
+static bool read_shape(parser *p, const cJSON *v, const char *field, qs_shape *out, bool *has) {
     size_t n = cJSON_IsArray(v) ? length_of(v) : SIZE_MAX;
-    if (n > QS_LIMITS_DEFAULT.ndim) return wrong_expect(p, i, "shape", "a list of sizes is wanted here");
+    if (n > QS_LIMITS_DEFAULT.ndim) return wrong(p, field, "a list of sizes is wanted here");
     int64_t *dim = QS_ARENA_ARRAY(&p->arena, n + 1, int64_t);
     if (!dim) return qs_nomem(p->e);
-    x->shape = (qs_shape){(uint32_t)n, n ? dim : NULL};
-    x->has_shape = true;
+    *out = (qs_shape){(uint32_t)n, n ? dim : NULL};
+    *has = true;
     for (const cJSON *d = v->child; d; d = d->next, dim++) {
         double size = cJSON_IsNumber(d) ? d->valuedouble : -1;
         if (!(size >= 0 && size <= 0x1p53 && size == floor(size)))
-            return wrong_expect(p, i, "shape", "sizes are whole numbers that are not negative");
+            return wrong(p, field, "sizes are whole numbers that are not negative");
         *dim = (int64_t)size;
     }
     return true;
+}
+
+static bool read_dtype(parser *p, const cJSON *v, const char *field, qs_dtype *out) {
+    *out = cJSON_IsString(v) ? qs_dtype_parse(qs_str_of(v->valuestring)) : QS_DTYPE_UNKNOWN;
+    return *out || wrong(p, field, "a dtype such as \"float32\" is wanted here");
 }
 
 static bool read_crc32(parser *p, const cJSON *v, size_t i, qs_precondition *x) {
@@ -326,6 +353,7 @@ static bool read_crc32(parser *p, const cJSON *v, size_t i, qs_precondition *x) 
 }
 
 static bool read_expect(parser *p, const cJSON *object, size_t i, qs_precondition *x) {
+    char path[EXPECT_PATH];
     bool has_key = false;
     if (!cJSON_IsObject(object)) return wrong_expect(p, i, "", "an object is wanted here");
     for (const cJSON *v = object->child; v; v = v->next) {
@@ -333,12 +361,11 @@ static bool read_expect(parser *p, const cJSON *object, size_t i, qs_preconditio
             has_key = true;
             if (!read_text(p, v, "expect.key", &x->key)) return false;
         } else if (strcmp(v->string, "shape") == 0 && !x->has_shape) {
-            if (!read_shape(p, v, i, x)) return false;
+            if (!read_shape(p, v, expect_field(i, "shape", path), &x->shape, &x->has_shape)) return false;
         } else if (strcmp(v->string, "crc32") == 0 && !x->has_crc32) {
             if (!read_crc32(p, v, i, x)) return false;
         } else if (strcmp(v->string, "dtype") == 0 && !x->dtype) {
-            if (cJSON_IsString(v)) x->dtype = qs_dtype_parse(qs_str_of(v->valuestring));
-            if (!x->dtype) return wrong_expect(p, i, "dtype", "a dtype such as \"float32\" is wanted here");
+            if (!read_dtype(p, v, expect_field(i, "dtype", path), &x->dtype)) return false;
         } else {
             return wrong_expect(p, i, v->string, "is there twice, or no field of a precondition");
         }
@@ -360,7 +387,7 @@ static bool read_expects(parser *p, const cJSON *v, qs_action *a) {
 }
 
 /* Which fields an operation must (upper case) and may (lower case) have: P pairs, K kind, T pattern, R
- * replacement, S scope, O source, e bn_eps, r replace. */
+ * replacement, S scope, O source, e bn_eps, r replace, d dtype, s shape. */
 typedef struct op_fields {
     const char *must, *may;
 } op_fields;
@@ -368,13 +395,17 @@ static const op_fields fields_of[] = {[QS_ACT_RENAME] = {"P", ""},
                                       [QS_ACT_RULE] = {"KTR", ""},
                                       [QS_ACT_INIT] = {"SO", "er"},
                                       [QS_ACT_COPY] = {"S", "r"},
-                                      [QS_ACT_DROP] = {"S", ""}};
+                                      [QS_ACT_DROP] = {"S", ""},
+                                      [QS_ACT_CAST] = {"S", "d"},
+                                      [QS_ACT_RESHAPE] = {"S", "s"},
+                                      [QS_ACT_METADATA] = {"S", "r"}};
 static const struct {
     char letter;
     const char *name;
 } field_names[] = {{'P', "pairs"},   {'K', "kind"},   {'T', "pattern"}, {'R', "replacement"},
                    {'S', "scope"},   {'O', "source"}, {'e', "bn_eps"},  {'r', "replace"},
-                   {'C', "comment"}, {'N', "op"},     {'X', "expect"}};
+                   {'d', "dtype"},   {'s', "shape"},  {'C', "comment"}, {'N', "op"},
+                   {'X', "expect"}};
 enum { FIELDS = sizeof field_names / sizeof *field_names };
 
 static bool read_field(parser *p, const cJSON *v, char letter, qs_action *a) {
@@ -387,6 +418,8 @@ static bool read_field(parser *p, const cJSON *v, char letter, qs_action *a) {
     case 'O': return read_source(p, v, a);
     case 'e': return read_eps(p, v, a);
     case 'r': return read_bool(p, v, "replace", &a->replace);
+    case 'd': return read_dtype(p, v, "dtype", &a->dtype);
+    case 's': return read_shape(p, v, "shape", &a->shape, &a->has_shape);
     case 'C': return read_text(p, v, "comment", &a->comment);
     case 'X': return read_expects(p, v, a);
     default: return true;
@@ -395,13 +428,15 @@ static bool read_field(parser *p, const cJSON *v, char letter, qs_action *a) {
 
 static bool read_op(parser *p, const cJSON *object, qs_action *a) {
     const cJSON *op = cJSON_GetObjectItemCaseSensitive(object, "op");
-    for (int k = QS_ACT_RENAME; k <= QS_ACT_DROP; k++) {
+    for (int k = QS_ACT_RENAME; k <= QS_ACT_METADATA; k++) {
         if (!cJSON_IsString(op) || strcmp(op->valuestring, qs_action_kind_name((qs_action_kind)k)) != 0)
             continue;
         a->kind = (qs_action_kind)k;
         return true;
     }
-    return wrong(p, "op", "wants \"rename\", \"rule\", \"init\", \"copy\" or \"drop\"");
+    return wrong(p, "op",
+                 "wants \"rename\", \"rule\", \"init\", \"copy\", \"drop\", \"cast\", \"reshape\" or "
+                 "\"metadata\"");
 }
 
 static char letter_of(const char *name) {

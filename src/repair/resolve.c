@@ -71,7 +71,7 @@ double qs_resolution_bn_eps(const qs_resolution *r, const char **from) {
 static const qs_tensor *resolved_tensor(const void *ctx, qs_str key, const qs_checkpoint **from) {
     const qs_resolution *r = ctx;
     uint32_t i = qs_work_find(r, key);
-    return i == QS_NO_INDEX ? NULL : qs_resolved_tensor(r, &r->work.v[i].x, from);
+    return i == QS_NO_INDEX ? NULL : qs_resolved_source(r, &r->work.v[i].x, from);
 }
 
 qs_init_context qs_resolve_context(const qs_resolution *r, double bn_eps) {
@@ -147,11 +147,7 @@ static bool shape_all(qs_resolution *r, qs_err *e) {
     for (size_t i = 0; i < r->work.n; i++) {
         qs_work *w = &r->work.v[i];
         if (w->state != QS_WORK_LIVE) continue;
-        if (w->x.mark == QS_MARK_INIT) {
-            if (!shape_init(r, w, e)) return false;
-        } else if (w->x.mark == QS_MARK_COPIED) {
-            qs_resolved_set_shape(&w->x, qs_entry_tensor(r->in.b, qs_checkpoint_entry(r->in.b, w->x.b)));
-        }
+        if (w->x.mark == QS_MARK_INIT && !shape_init(r, w, e)) return false;
     }
     return true;
 }
@@ -274,14 +270,34 @@ uint32_t qs_resolution_skipped(const qs_resolution *r, size_t action, const char
 
 const qs_tensor *qs_resolved_tensor(const qs_resolution *r, const qs_resolved *x,
                                     const qs_checkpoint **from) {
+    return x->mark == QS_MARK_CONVERTED ? NULL : qs_resolved_source(r, x, from);
+}
+
+const qs_tensor *qs_resolved_source(const qs_resolution *r, const qs_resolved *x,
+                                    const qs_checkpoint **from) {
     const qs_checkpoint *c = x->b != QS_NO_INDEX ? r->in.b : x->a != QS_NO_INDEX ? r->in.a : NULL;
     if (!c) return NULL;
     if (from) *from = c;
-    return qs_entry_tensor(c, qs_checkpoint_entry(c, c == r->in.a && x->b == QS_NO_INDEX ? x->a : x->b));
+    return qs_entry_tensor(c, qs_checkpoint_entry(c, x->b != QS_NO_INDEX ? x->b : x->a));
+}
+
+static bool fill_converted(const qs_resolution *r, const qs_resolved *x, qs_arena *arena, qs_fill *out,
+                           qs_err *e) {
+    const qs_tensor *t = qs_resolved_source(r, x, NULL);
+    uint64_t n = qs_shape_numel(x->shape);
+    size_t size = qs_dtype_get(x->dtype)->size;
+    char was[128], text[200];
+    qs_shape_text(t->shape, "x", was, sizeof was);
+    snprintf(text, sizeof text, "from %s %s", was, qs_dtype_get(t->dtype)->name);
+    void *data = n > SIZE_MAX / 16 ? NULL : qs_arena_array(arena, (size_t)n, size);
+    *out = (qs_fill){x->dtype, x->shape, data, (size_t)n * size, qs_arena_str(arena, qs_str_of(text)).p};
+    if (!data || !out->origin) return qs_nomem(e);
+    return qs_resolved_read(r, x, 0, (size_t)n, data, e);
 }
 
 bool qs_resolved_fill(const qs_resolution *r, const qs_resolved *x, qs_init_cache *cache, qs_arena *arena,
                       qs_fill *out, qs_err *e) {
+    if (x->mark == QS_MARK_CONVERTED) return fill_converted(r, x, arena, out, e);
     if (x->mark != QS_MARK_INIT)
         return qs_fail(e, QS_E_USAGE, "%.*s: is not made by the plan", QS_FMT(x->key));
     qs_init_context ctx = qs_resolve_context(r, x->bn_eps);

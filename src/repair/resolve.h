@@ -18,8 +18,8 @@ typedef enum qs_mark {
 typedef struct qs_resolved {
     qs_str key; /* name in the result */
     qs_mark mark;
-    uint32_t a;            /* entry of A it comes from (NONE, RENAMED, DROPPED), else QS_NO_INDEX */
-    uint32_t b;            /* entry of B (COPIED) */
+    uint32_t a;            /* entry of A it comes from (NONE, RENAMED, CONVERTED, DROPPED), else QS_NO_INDEX */
+    uint32_t b;            /* entry of B (COPIED, or CONVERTED after that), else QS_NO_INDEX */
     uint32_t expected;     /* entry of the target (INIT) */
     uint32_t action;       /* index of the action that last touched it, QS_NO_INDEX if none */
     qs_init_source source; /* INIT */
@@ -53,6 +53,12 @@ typedef struct qs_resolve_input {
  * - COPY: entries of B that the target expects (all of B's without a target, or named by KEY and KEYS).
  * - INIT and COPY of a key that is there already: refused for KEY and KEYS, passed over for the others,
  * replaced with `replace`.
+ * - CAST and RESHAPE: dense tensors of numbers that the result has so far, from A or copied from B; what the
+ * plan made is refused. Without a dtype or shape of its own the action takes the target's for the key. A CAST
+ * into an integer type wants every value to be one; that is found out when the values are read. Casts
+ * do not add up: the value is what the file holds, cast once. RESHAPE keeps
+ * the elements, or repeats the only one. What cannot be done is refused for KEY and KEYS, skipped otherwise.
+ * - METADATA: see qs_resolution_metadata_count.
  * - DROP: A's entries are listed at the end under A's name; made ones just vanish. With a TOP scope it is
  * about what is beside the state dict, see qs_top_refusal. */
 bool qs_resolve(const qs_resolve_input *in, qs_resolution **out, qs_err *e);
@@ -92,14 +98,23 @@ typedef struct qs_change {
 } qs_change;
 size_t qs_resolution_change_count(const qs_resolution *r);
 qs_change qs_resolution_change(const qs_resolution *r, size_t i);
-/* The tensor behind a live entry and the checkpoint it is in; NULL for INIT and non-tensors. */
+/* The tensor behind a live entry and the checkpoint it is in; NULL for what the plan made and non-tensors. */
 const qs_tensor *qs_resolved_tensor(const qs_resolution *r, const qs_resolved *x, const qs_checkpoint **from);
+/* Is the value the plan's own work (INIT, CONVERTED)? Then no file holds it as it is. */
+static inline bool qs_resolved_is_made(const qs_resolved *x) {
+    return x->mark == QS_MARK_INIT || x->mark == QS_MARK_CONVERTED;
+}
+/* What a CONVERTED entry is made from; as qs_resolved_tensor for every other. */
+const qs_tensor *qs_resolved_source(const qs_resolution *r, const qs_resolved *x, const qs_checkpoint **from);
+/* n elements of a CONVERTED entry from `first`, as its dtype. QS_E_REFUSED for a value that does not fit. */
+bool qs_resolved_read(const qs_resolution *r, const qs_resolved *x, uint64_t first, size_t n, void *out,
+                      qs_err *e);
 /* Whether the entry of the file's top level is dropped ("optimizer"), and how many are. */
 bool qs_resolution_top_dropped(const qs_resolution *r, qs_str key);
 size_t qs_resolution_tops_dropped(const qs_resolution *r);
 /* Why an entry of A's top level cannot be dropped ("it holds the state dict"), or NULL. */
 const char *qs_top_refusal(const qs_checkpoint *a, qs_str key);
-/* The value of an INIT entry. */
+/* The value of an entry that is made, whole in memory. */
 bool qs_resolved_fill(const qs_resolution *r, const qs_resolved *x, qs_init_cache *cache, qs_arena *arena,
                       qs_fill *out, qs_err *e);
 /* The init context of this resolution, for previews. */
@@ -113,7 +128,8 @@ double qs_resolution_bn_eps(const qs_resolution *r, const char **from);
  * holds it. If A has no metadata, some is made only when a module the plan touched has a version of 2 or
  * more: with none at all torch takes BatchNorm, ConvBn* and observers for their oldest format. It then holds
  * the touched modules alone, so that the rest loads as before. With an empty plan it is A's. version -1 =
- * absent. */
+ * absent. A METADATA action sets the target's version for every module in its scope that the target gives one
+ * and the result does not (`replace`: or another one), by the names the modules have in the end. */
 bool qs_resolution_has_metadata(const qs_resolution *r);
 uint32_t qs_resolution_metadata_count(const qs_resolution *r);
 qs_str qs_resolution_metadata_prefix(const qs_resolution *r, uint32_t i);

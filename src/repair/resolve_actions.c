@@ -189,6 +189,8 @@ static bool put_value(const apply *x, qs_str key, uint32_t existing, qs_mark mar
                          .action = x->index,
                          .source = x->a->source,
                          .bn_eps = x->a->bn_eps};
+    if (mark == QS_MARK_COPIED)
+        qs_resolved_set_shape(&w->x, qs_entry_tensor(x->r->in.b, qs_checkpoint_entry(x->r->in.b, b)));
     x->count->touched++;
     qs_str before = existing == QS_NO_INDEX ? QS_STR("") : key;
     return qs_resolve_trace(x->r, x->index, (uint32_t)(w - x->r->work.v), before, key, true, x->e);
@@ -277,8 +279,8 @@ static bool apply_make(const apply *x) {
 
 /* ---- DROP ---- */
 
-static bool drop_work(const apply *x, qs_work *w) {
-    uint32_t work = (uint32_t)(w - x->r->work.v);
+static bool drop_work(const apply *x, uint32_t work) {
+    qs_work *w = &x->r->work.v[work];
     if (!qs_resolve_trace(x->r, x->index, work, w->x.key, QS_STR(""), false, x->e)) return false;
     w->state = w->origin == QS_NO_INDEX ? QS_WORK_GONE : QS_WORK_DROPPED;
     if (w->origin != QS_NO_INDEX) {
@@ -299,7 +301,7 @@ static bool drop_work(const apply *x, qs_work *w) {
 static bool drop_key(const apply *x, qs_str key) {
     uint32_t i = qs_work_find(x->r, key);
     if (i == QS_NO_INDEX) return refuse(x, key, "cannot be dropped: there is no such key");
-    return drop_work(x, &x->r->work.v[i]);
+    return drop_work(x, i);
 }
 
 static bool drop_top(const apply *x) {
@@ -308,22 +310,64 @@ static bool drop_top(const apply *x) {
     return no ? refuse(x, x->a->scope, no) : qs_resolve_drop_top(x->r, x->index, x->a->scope, x->e);
 }
 
-static bool apply_drop(const apply *x) {
-    if (x->a->scope_kind == QS_SCOPE_TOP) return drop_top(x);
-    if (x->a->scope_kind == QS_SCOPE_KEY) return drop_key(x, x->a->scope);
+/* ---- CAST and RESHAPE ---- */
+
+static bool convert_work(const apply *x, uint32_t i) {
+    qs_work *w = &x->r->work.v[i];
+    const char *why;
+    bool same;
+    uint32_t at = expected_of(x, w->x.key);
+    const qs_expected *want = at == QS_NO_INDEX ? NULL : qs_manifest_entry(x->r->in.target, at);
+    qs_resolve_convert(x->r, x->a, w, want, &why, &same);
+    if (why) return skip(x, w->x.key, why);
+    if (same) return true;
+    w->x.action = x->index;
+    x->count->touched++;
+    return qs_resolve_trace(x->r, x->index, i, w->x.key, w->x.key, true, x->e);
+}
+
+static bool convert_key(const apply *x, qs_str key) {
+    uint32_t i = qs_work_find(x->r, key);
+    return i == QS_NO_INDEX ? refuse(x, key, "there is no such key") : convert_work(x, i);
+}
+
+/* ---- scopes of what is there ---- */
+
+/* Do it to every entry of the result in scope; `named` for those the scope names one by one. */
+static bool each_in_scope(const apply *x, bool (*named)(const apply *, qs_str),
+                          bool (*found)(const apply *, uint32_t)) {
+    if (x->a->scope_kind == QS_SCOPE_KEY) return named(x, x->a->scope);
     if (x->a->scope_kind == QS_SCOPE_KEYS) {
         for (size_t i = 0; i < x->a->pair_count; i++)
-            if (!drop_key(x, x->a->pairs[i].from)) return false;
+            if (!named(x, x->a->pairs[i].from)) return false;
         return true;
     }
-    for (size_t i = 0; i < x->r->work.n; i++) {
-        qs_work *w = &x->r->work.v[i];
+    for (uint32_t i = 0; i < x->r->work.n; i++) {
+        const qs_work *w = &x->r->work.v[i];
         bool in;
         if (w->state != QS_WORK_LIVE) continue;
         if (!in_scope(x, w->x.key, &in)) return false;
-        if (in && !drop_work(x, w)) return false;
+        if (in && !found(x, i)) return false;
     }
     return true;
+}
+
+static bool apply_drop(const apply *x) {
+    if (x->a->scope_kind == QS_SCOPE_TOP) return drop_top(x);
+    return each_in_scope(x, drop_key, drop_work);
+}
+
+static bool apply_convert(const apply *x) {
+    if (x->a->scope_kind == QS_SCOPE_TOP)
+        return refuse(x, QS_STR(""), "only a drop is about what is beside the state dict");
+    return each_in_scope(x, convert_key, convert_work);
+}
+
+static bool apply_metadata(const apply *x) {
+    const char *no = x->a->scope_kind == QS_SCOPE_TOP ? "only a drop is about what is beside the state dict"
+                     : !x->r->in.target               ? "versions are taken from a model (a manifest or B)"
+                                                      : NULL;
+    return no ? refuse(x, QS_STR(""), no) : true; /* the rest is done when all names are known */
 }
 
 static bool apply_one(const apply *x) {
@@ -333,6 +377,9 @@ static bool apply_one(const apply *x) {
     case QS_ACT_INIT:
     case QS_ACT_COPY: return apply_make(x);
     case QS_ACT_DROP: return apply_drop(x);
+    case QS_ACT_CAST:
+    case QS_ACT_RESHAPE: return apply_convert(x);
+    case QS_ACT_METADATA: return apply_metadata(x);
     }
     return qs_fail(x->e, QS_E_USAGE, "action %u is of an unknown kind", x->index + 1);
 }
@@ -347,9 +394,13 @@ static bool note_idle(const apply *x, size_t noted_before) {
                                       [QS_ACT_RULE] = "no key matches",
                                       [QS_ACT_INIT] = "nothing in its scope is missing",
                                       [QS_ACT_COPY] = "nothing in its scope is left to be copied",
-                                      [QS_ACT_DROP] = "there is nothing in its scope"};
+                                      [QS_ACT_DROP] = "there is nothing in its scope",
+                                      [QS_ACT_CAST] = "nothing in its scope is of another dtype",
+                                      [QS_ACT_RESHAPE] = "nothing in its scope is of another shape",
+                                      [QS_ACT_METADATA] = ""};
     bool one_by_one =
-        x->a->kind == QS_ACT_RENAME || (x->a->kind != QS_ACT_RULE && x->a->scope_kind != QS_SCOPE_SUBTREE &&
+        x->a->kind == QS_ACT_RENAME || x->a->kind == QS_ACT_METADATA ||
+        (x->a->kind != QS_ACT_RULE && x->a->scope_kind != QS_SCOPE_SUBTREE &&
                                         x->a->scope_kind != QS_SCOPE_REGEX);
     if (one_by_one || x->count->touched || x->r->unapplied.n > noted_before) return true;
     return qs_resolve_note(x->r, x->index, QS_STR(""), why[x->a->kind], false, x->e);
@@ -359,6 +410,7 @@ bool qs_resolve_action(qs_resolution *r, size_t i, qs_err *e) {
     const qs_action *a = qs_plan_action(r->in.plan, i);
     bool holds;
     if (!qs_resolve_expect(r, (uint32_t)i, &holds, e)) return false;
+    r->counts[i].off = !holds;
     if (!holds) return true;
     size_t noted = r->unapplied.n;
     apply x = {.r = r,

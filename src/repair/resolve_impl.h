@@ -22,6 +22,7 @@ typedef struct qs_work {
 
 typedef struct qs_action_count {
     uint32_t touched, skipped;
+    bool off; /* a precondition did not hold */
     const char *why; /* of the first one skipped */
 } qs_action_count;
 
@@ -72,6 +73,10 @@ bool qs_resolve_action(qs_resolution *r, size_t i, qs_err *e);
 void qs_resolved_set_shape(qs_resolved *x, const qs_tensor *t);
 /* Drop what is beside the state dict; refuses as qs_top_refusal says. */
 bool qs_resolve_drop_top(qs_resolution *r, uint32_t action, qs_str key, qs_err *e);
+/* Give w the dtype or shape a CAST or RESHAPE wants, `want` being what the target expects of the key or NULL.
+ * *why says what is in the way, else NULL; *same whether it is so already. */
+void qs_resolve_convert(qs_resolution *r, const qs_action *a, qs_work *w, const qs_expected *want,
+                        const char **why, bool *same);
 /* Work out `_metadata` once all actions are applied. */
 bool qs_resolve_metadata(qs_resolution *r, qs_err *e);
 qs_init_context qs_resolve_context(const qs_resolution *r, double bn_eps);

@@ -7,6 +7,7 @@
  * - otherwise it stays.
  * Where a prefix left and the target still has a module of that name (a wrapper around what moved), that
  * module gets the target's version. */
+#include "repair/pattern.h"
 #include "repair/resolve_impl.h"
 
 #include <stdlib.h>
@@ -273,11 +274,70 @@ static bool move_all(qs_resolution *r) {
     return ok;
 }
 
-bool qs_resolve_metadata(qs_resolution *r, qs_err *e) {
+/* ---- METADATA actions ---- */
+
+typedef struct set_scope {
+    const qs_action *a;
+    qs_pattern *regex;
+} set_scope;
+
+static bool module_in_scope(const set_scope *s, qs_str name, bool *in, qs_err *e) {
+    const qs_action *a = s->a;
+    *in = false;
+    if (s->regex) return qs_pattern_match(s->regex, name, in, e);
+    if (a->scope_kind == QS_SCOPE_SUBTREE) *in = qs_key_below(name, a->scope) || qs_str_eq(name, a->scope);
+    if (a->scope_kind == QS_SCOPE_KEY) *in = qs_str_eq(name, a->scope);
+    for (size_t i = 0; a->scope_kind == QS_SCOPE_KEYS && i < a->pair_count && !*in; i++)
+        *in = qs_str_eq(name, a->pairs[i].from);
+    return true;
+}
+
+/* *found: the target gives a version of a module in scope. */
+static bool set_versions_in(qs_resolution *r, const set_scope *s, uint32_t *touched, bool *found, qs_err *e) {
+    for (uint32_t i = 0; i < qs_manifest_module_count(r->in.target); i++) {
+        const qs_module *m = qs_manifest_module(r->in.target, i);
+        bool in;
+        if (m->version < 0) continue;
+        if (!module_in_scope(s, m->name, &in, e)) return false;
+        if (!in) continue;
+        *found = true;
+        int64_t have = qs_resolution_version(r, m->name);
+        if (have == m->version || (have >= 0 && !s->a->replace)) continue;
+        if (!set_version(r, m->name, m->version)) return qs_nomem(e);
+        ++*touched;
+    }
+    return true;
+}
+
+static bool set_versions(qs_resolution *r, uint32_t action, qs_err *e) {
+    set_scope s = {.a = qs_plan_action(r->in.plan, action)};
+    uint32_t *touched = &r->counts[action].touched;
+    bool found = false;
+    if (s.a->kind != QS_ACT_METADATA || r->counts[action].off || !r->in.target) return true;
+    if (s.a->scope_kind == QS_SCOPE_REGEX &&
+        !qs_pattern_compile(QS_PATTERN_REGEX, s.a->scope, QS_STR(""), &s.regex, e))
+        return false;
+    bool ok = set_versions_in(r, &s, touched, &found, e);
+    qs_pattern_free(s.regex);
+    if (*touched) r->has_metadata = true;
+    if (ok && r->in.lenient && !found)
+        ok = qs_resolve_note(r, action, QS_STR(""), "the model gives no version of a module in its scope", false,
+                             e);
+    return ok;
+}
+
+static bool follow_keys(qs_resolution *r) {
     bool own = qs_checkpoint_has_metadata(r->in.a);
     r->has_metadata = own || versions_matter(r);
     if (!r->has_metadata) return true;
-    return ((!own || move_all(r)) && version_touched(r) && version_holders(r)) || qs_nomem(e);
+    return (!own || move_all(r)) && version_touched(r) && version_holders(r);
+}
+
+bool qs_resolve_metadata(qs_resolution *r, qs_err *e) {
+    if (!follow_keys(r)) return qs_nomem(e);
+    for (uint32_t i = 0; i < r->actions; i++)
+        if (!set_versions(r, i, e)) return false;
+    return true;
 }
 
 bool qs_resolution_has_metadata(const qs_resolution *r) {

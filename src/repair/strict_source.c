@@ -110,7 +110,7 @@ static int64_t resolution_version(const void *ctx, qs_str prefix) {
 
 /* Values the plan makes; those observed from a weight mean reading all of it, and are sound anyway. */
 static bool made_values(const qs_resolution *r, const qs_resolved *x, uint64_t first, size_t n, float *out) {
-    if (x->source != QS_INIT_FRESH && qs_str_find(x->key, QS_STR("weight_fake_quant.")) != SIZE_MAX)
+    if (x->mark == QS_MARK_INIT && x->source != QS_INIT_FRESH && qs_str_find(x->key, QS_STR("weight_fake_quant.")) != SIZE_MAX)
         return false;
     qs_arena arena = {0};
     qs_fill fill;
@@ -125,7 +125,7 @@ static bool made_values(const qs_resolution *r, const qs_resolved *x, uint64_t f
 
 static bool resolution_values(const void *ctx, uint32_t i, uint64_t first, size_t n, float *out) {
     const qs_resolved *x = qs_resolution_entry(ctx, i);
-    if (x->mark == QS_MARK_INIT) return made_values(ctx, x, first, n, out);
+    if (qs_resolved_is_made(x)) return made_values(ctx, x, first, n, out);
     const qs_checkpoint *from = NULL;
     const qs_tensor *t = qs_resolved_tensor(ctx, x, &from);
     return t && read_values(from, t, first, n, out);

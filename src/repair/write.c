@@ -12,6 +12,10 @@
 
 bool qs_out_storage_read(const qs_out_storage *s, uint64_t offset, void *buf, size_t n, qs_err *e) {
     if (s->from) return qs_storage_read(s->from, s->storage, s->skip + offset, buf, n, e);
+    if (s->converted) {
+        size_t size = qs_dtype_get(s->converted->dtype)->size;
+        return qs_resolved_read(s->r, s->converted, offset / size, n / size, buf, e);
+    }
     if (n) memcpy(buf, (const char *)s->data + offset, n);
     return true;
 }
@@ -77,8 +81,8 @@ static bool check_content(const qs_resolution *r, qs_err *e) {
                        qs_checkpoint_path(a));
     for (uint32_t i = 0; i < qs_resolution_live(r); i++) {
         const qs_resolved *x = qs_resolution_entry(r, i);
-        const qs_tensor *t = x->mark == QS_MARK_INIT ? NULL : qs_resolved_tensor(r, x, NULL);
-        tensors += t || x->mark == QS_MARK_INIT;
+        const qs_tensor *t = qs_resolved_tensor(r, x, NULL);
+        tensors += t || qs_resolved_is_made(x);
         if (t && t->bad)
             return qs_fail(e, QS_E_REFUSED, "%.*s cannot be saved: %s; drop it, or take it from elsewhere",
                            QS_FMT(x->key), t->bad);

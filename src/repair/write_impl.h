@@ -11,9 +11,11 @@ typedef struct qs_out_storage {
     qs_str key;
     uint64_t bytes;
     uint64_t skip;             /* bytes of the storage before them that nothing refers to any more */
-    const qs_checkpoint *from; /* where the bytes are; NULL: `data` */
+    const qs_checkpoint *from; /* where the bytes are; NULL: `data` or `converted` */
     uint32_t storage;          /* index in `from` */
     const void *data;
+    const qs_resolution *r; /* of `converted` */
+    const qs_resolved *converted; /* neither of both: its value, worked out when it is read */
 } qs_out_storage;
 
 /* A storage of A that a dropped entry used: what is left to use of it. */
@@ -55,7 +57,7 @@ bool qs_out_storage_read(const qs_out_storage *s, uint64_t offset, void *buf, si
 
 typedef struct qs_st_item {
     const qs_resolved *x;
-    const qs_checkpoint *from; /* NULL: `fill` */
+    const qs_checkpoint *from; /* NULL: `fill`, or a CONVERTED x */
     const qs_tensor *t;
     qs_fill fill;
     qs_dtype dtype;

@@ -172,12 +172,13 @@ static bool emit_view(job *j, const view *v) {
     return ok && op(j, QS_OP_TUPLE) && op(j, QS_OP_REDUCE);
 }
 
-/* Marks the storages of A that dropped entries used. */
+/* Marks the storages of A that entries used which are dropped or written converted. */
 static bool find_lost(qs_writer *w, qs_err *e) {
     const qs_resolution *r = w->r;
     uint32_t n = qs_checkpoint_storage_count(w->a.c);
-    for (uint32_t i = qs_resolution_live(r); i < qs_resolution_count(r); i++) {
+    for (uint32_t i = 0; i < qs_resolution_count(r); i++) {
         const qs_resolved *x = qs_resolution_entry(r, i);
+        if (x->mark != QS_MARK_DROPPED && x->mark != QS_MARK_CONVERTED) continue;
         const qs_tensor *t =
             x->a == QS_NO_INDEX ? NULL : qs_entry_tensor(w->a.c, qs_checkpoint_entry(w->a.c, x->a));
         if (!t || t->storage == UINT32_MAX) continue;
@@ -222,10 +223,16 @@ static bool emit_fill(job *j, const qs_fill *f, qs_str key) {
            (typed || global(j, "torch", d->name)) && op(j, QS_OP_TUPLE) && op(j, QS_OP_REDUCE);
 }
 
-static bool emit_init(job *j, const qs_resolved *x, uint32_t i) {
-    qs_fill f;
+static bool emit_made(job *j, const qs_resolved *x, uint32_t i) {
+    qs_fill f = {.dtype = x->dtype, .shape = x->shape};
     qs_out_storage o = {0};
-    if (!qs_resolved_fill(j->w->r, x, j->w->cache, &j->w->arena, &f, j->e)) return false;
+    if (x->mark == QS_MARK_CONVERTED) {
+        f.bytes = qs_shape_numel(x->shape) * qs_dtype_get(x->dtype)->size;
+        o.r = j->w->r;
+        o.converted = x;
+    } else if (!qs_resolved_fill(j->w->r, x, j->w->cache, &j->w->arena, &f, j->e)) {
+        return false;
+    }
     if (f.dtype == QS_DTYPE_UNKNOWN || f.bytes != qs_shape_numel(f.shape) * qs_dtype_get(f.dtype)->size)
         return qs_fail(j->e, QS_E_REFUSED, "%.*s: the value made for it has no element type torch knows",
                        QS_FMT(x->key));
@@ -254,7 +261,7 @@ static qs_node plain_tensor(const qs_checkpoint *c, const qs_entry *en) {
 
 static bool emit_value(job *j, uint32_t i) {
     const qs_resolved *x = qs_resolution_entry(j->w->r, i);
-    if (x->mark == QS_MARK_INIT) return emit_init(j, x, i);
+    if (qs_resolved_is_made(x)) return emit_made(j, x, i);
     const qs_checkpoint *c = x->b != QS_NO_INDEX ? j->w->b.c : j->w->a.c;
     const qs_entry *en = qs_checkpoint_entry(c, x->b != QS_NO_INDEX ? x->b : x->a);
     return node(j, qs_checkpoint_graph(c), plain_tensor(c, en));

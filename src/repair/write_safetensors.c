@@ -50,7 +50,7 @@ const char *qs_safetensors_misfit(const qs_resolution *r, uint32_t i) {
     const qs_resolved *x = qs_resolution_entry(r, i);
     const qs_tensor *t = qs_resolved_tensor(r, x, NULL);
     if (qs_str_is(x->key, "__metadata__") || !is_utf8(x->key)) return "its name is not allowed there";
-    if (x->mark != QS_MARK_INIT) {
+    if (!qs_resolved_is_made(x)) {
         if (!t) return "no tensor";
         if (t->bad) return "broken";
         if (t->kind == QS_TENSOR_QUANTIZED) return "quantized";
@@ -86,7 +86,8 @@ static bool add_item(job *j, uint32_t i) {
     it.t = qs_resolved_tensor(r, it.x, &it.from);
     if (!it.t) {
         it.from = NULL;
-        if (!qs_resolved_fill(r, it.x, j->w->cache, &j->w->arena, &it.fill, j->e)) return false;
+        it.fill = (qs_fill){.dtype = it.x->dtype, .shape = it.x->shape};
+        if (it.x->mark == QS_MARK_INIT && !qs_resolved_fill(r, it.x, j->w->cache, &j->w->arena, &it.fill, j->e)) return false;
     }
     it.dtype = it.t ? it.t->dtype : it.fill.dtype;
     it.shape = it.t ? it.t->shape : it.fill.shape;
@@ -94,7 +95,7 @@ static bool add_item(job *j, uint32_t i) {
         __builtin_add_overflow(j->total, it.bytes, &j->total))
         return qs_fail(j->e, QS_E_REFUSED, "%.*s: expanded to its full size it is too large to write",
                        QS_FMT(it.x->key));
-    if (!it.t && it.bytes != it.fill.bytes)
+    if (it.fill.data && it.bytes != it.fill.bytes)
         return qs_fail(j->e, QS_E_REFUSED, "%.*s: the value made for it does not fit its type",
                        QS_FMT(it.x->key));
     return qs_push(&j->items, it) || qs_nomem(j->e);
@@ -196,6 +197,8 @@ bool qs_st_put(const job *j, int fd, const char *p, size_t n) {
 static bool read_item(const job *j, const item *it, uint64_t at, char *out, size_t n) {
     size_t size = qs_dtype_get(it->dtype)->size;
     if (it->from) return qs_tensor_read(it->from, it->t, at / size, n / size, out, j->e);
+    if (it->x->mark == QS_MARK_CONVERTED)
+        return qs_resolved_read(j->w->r, it->x, at / size, n / size, out, j->e);
     memcpy(out, (const char *)it->fill.data + at, n);
     return true;
 }

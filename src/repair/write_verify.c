@@ -71,7 +71,7 @@ static bool check_entry(const check *k, uint32_t i) {
     const qs_entry *en = qs_checkpoint_entry(k->c, i);
     if (!qs_str_eq(en->key, x->key)) return wrong(k, x->key, "is not in its place");
     const qs_tensor *got = qs_entry_tensor(k->c, en);
-    if (x->mark == QS_MARK_INIT) return got ? check_fill(k, x, got, i) : wrong(k, x->key, "is no tensor");
+    if (qs_resolved_is_made(x)) return got ? check_fill(k, x, got, i) : wrong(k, x->key, "is no tensor");
     const qs_checkpoint *from = NULL;
     const qs_tensor *want = qs_resolved_tensor(k->w->r, x, &from);
     if (!want != !got) return wrong(k, x->key, "is of another kind");

@@ -116,7 +116,7 @@ static const qs_tensor *tensor_of(lesson_eval *ev, const qs_row *row, bool only_
 /* A value the plan makes has no tensor in a file. */
 static bool fill_of(lesson_eval *ev, const qs_row *row, qs_fill *out, qs_err *e) {
     const qs_resolution *r = ev->s->resolution;
-    if (row->r == QS_NO_INDEX || qs_resolution_entry(r, row->r)->mark != QS_MARK_INIT) return false;
+    if (row->r == QS_NO_INDEX || !qs_resolved_is_made(qs_resolution_entry(r, row->r))) return false;
     return qs_resolved_fill(r, qs_resolution_entry(r, row->r), NULL, ev->arena, out, e);
 }
 

@@ -46,6 +46,10 @@ def same_state(a, b, order=True):
     return keys and all(equal(a[k], b[k]) for k in a)
 
 
+def differing(a, b):
+    return {k: (a[k].dtype, a[k].shape, b[k].dtype, b[k].shape) for k in a if k in b and not equal(a[k], b[k])}
+
+
 def random_state(rng, extra=0):
     s = collections.OrderedDict()
     for layer in range(rng.randrange(2, 6)):
@@ -95,11 +99,44 @@ def scope_keys(keys, scope):
     return [k for k in keys if re.fullmatch(what, k)]
 
 
+def converted(v, want, a):
+    """As torch does it, from what the file holds, or None if the action refuses to."""
+    source = getattr(v, "source", v)
+    dtype, shape = v.dtype, v.shape
+    if a["op"] == "cast":
+        dtype = getattr(torch, a["dtype"]) if "dtype" in a else want.dtype
+        if not dtype.is_floating_point and not torch.equal(source.double(), source.double().round()):
+            return None
+    else:
+        shape = torch.Size(a["shape"]) if "shape" in a else want.shape
+    n = shape.numel()
+    if v.numel() not in (1, n) or (v.numel() == 1 and n == 0):
+        return None
+    new = source.to(dtype).reshape(-1).expand(n).reshape(shape).clone()
+    new.source = source
+    return new
+
+
+def convert(s, b, a):
+    named = next(iter(a["scope"])) in ("key", "keys")
+    out = collections.OrderedDict(s)
+    for k in scope_keys(list(s), a["scope"]):
+        told = "dtype" in a or "shape" in a or k in b
+        new = converted(s[k], b.get(k), a) if told else None
+        if new is None and (named or (told and a["op"] == "cast")):
+            return None  # a value that does not fit is found while saving
+        if new is not None and not equal(new, s[k]):
+            out[k] = new
+    return out
+
+
 def act(s, b, a):
     """The state after one action, or None if it cannot apply."""
     if a["op"] in ("rename", "rule"):
         names = dict(a["pairs"]) if a["op"] == "rename" else rule_names(s, a)
         return rename(s, names) if names else None
+    if a["op"] in ("cast", "reshape"):
+        return convert(s, b, a)
     keys = scope_keys(list(s) if a["op"] == "drop" else list(b), a["scope"])
     out = collections.OrderedDict(s)
     if not keys:
@@ -114,7 +151,7 @@ def act(s, b, a):
 
 def random_action(rng, s, b):
     keys = list(s)
-    op = rng.choice(["rename", "rename", "rule", "rule", "drop", "copy"])
+    op = rng.choice(["rename", "rename", "rule", "rule", "drop", "copy", "cast", "reshape"])
     if op == "rename":
         some = rng.sample(keys, min(len(keys), rng.randrange(1, 5)))
         to = some[1:] + some[:1] if rng.random() < 0.5 and len(some) > 1 else ["n%d.%s" % (rng.randrange(99), k) for k in some]
@@ -124,12 +161,17 @@ def random_action(rng, s, b):
                               ("glob", "**.weight", "$1.w"), ("regex", r"(.*)\.bn\.(\w+)", "$1.norm.$2"),
                               ("regex", r"(?:net|model)\.(\d+)\.(.*)", "layers.$1.$2"), ("glob", "net.?.*.bias", "net.$1.$2.b")])
         return {"op": op, "kind": pattern[0], "pattern": pattern[1], "replacement": pattern[2]}
-    names = keys if op == "drop" else list(b)
+    names = list(b) if op == "copy" else keys
     scope = rng.choice([{"key": rng.choice(names)}, {"keys": rng.sample(names, min(2, len(names)))}, {"subtree": "model.%d" % rng.randrange(4)},
                         {"regex": r".*\.(bias|b)"}])
     a = {"op": op, "scope": scope}
     if op == "copy":
         a["replace"] = True
+    if op == "cast" and rng.random() < 0.7:
+        a["dtype"] = rng.choice(["float32", "float16", "bfloat16", "float64", "int32", "int64", "uint8"])
+    if op == "reshape" and rng.random() < 0.7:
+        n = s[rng.choice(keys)].numel()
+        a["shape"] = rng.choice([[n], [1, n], [n, 1, 1], [3, 2], []])
     return a
 
 
@@ -173,7 +215,7 @@ def case(rng, d):
     docs = [path["a.pt"], "-b", path["b.pt"]]
     run("apply", path["p.json"], *docs, "-o", path["out.pt"], ok=(0, 1))
     got = state_of(path["out.pt"])
-    assert same_state(want, got, order=False), (actions, set(want) ^ set(got))
+    assert same_state(want, got, order=False), (actions, set(want) ^ set(got), differing(want, got))
     # Python alone
     run("plan", path["p.json"], *docs, "--python", "-o", path["s.py"])
     script = python_gives(path["s.py"], path["py.pt"])
@@ -230,6 +272,75 @@ def partial(d):
     run("apply", plan, a, "--dry-run", "--partial")
 
 
+def versions(d):
+    """The model's versions where A has none, under the names of the end; torch reads them back."""
+    a, b, plan, out = (os.path.join(d, n) for n in ("va.pt", "vb.pt", "vp.json", "vo.pt"))
+    s = collections.OrderedDict((k, torch.rand(2)) for k in ("m.x.w", "m.y.w", "n.w"))
+    want = collections.OrderedDict(s)
+    want._metadata = collections.OrderedDict([("", {"version": 1}), ("m.x", {"version": 3}), ("m.y", {"version": 2}), ("n", {"version": 4})])
+    torch.save(want, b)
+    rename = {"op": "rule", "kind": "prefix", "pattern": "module.", "replacement": ""}
+    for has, scope, replace, found in [
+            (None, {"subtree": ""}, False, {"": 1, "m.x": 3, "m.y": 2, "n": 4}),
+            (None, {"subtree": "m"}, False, {"m.x": 3, "m.y": 2}),
+            (None, {"regex": r"m\..|n"}, False, {"m.x": 3, "m.y": 2, "n": 4}),
+            ({"m.x": 1}, {"keys": ["m.x", "n"]}, False, {"m.x": 1, "n": 4}),
+            ({"m.x": 1}, {"key": "m.x"}, True, {"m.x": 3})]:
+        # the version of what is renamed is the model's in any case
+        mine = collections.OrderedDict((k if has else "module." + k, v) for k, v in s.items())
+        if has:
+            mine._metadata = collections.OrderedDict((k, {"version": v, "kept": "too"}) for k, v in has.items())
+        torch.save(mine, a)
+        act = {"op": "metadata", "scope": scope}
+        write(plan, [dict(act, replace=True) if replace else act] + ([] if has else [rename]))
+        run("apply", plan, a, "-b", b, "-o", out, ok=(0, 1))
+        meta = torch.load(out)._metadata
+        for k, v in found.items():
+            assert meta[k]["version"] == v, (scope, k, meta)
+            assert ("kept" in meta[k]) == bool(has and k in has), (scope, k, meta)
+        if not has:
+            assert all(k in found or k in ("m.x", "m.y", "n") for k in meta), (scope, meta)
+        os.unlink(out)
+    report = json.loads(run("apply", plan, out if os.path.exists(out) else a, "-o", out, "--json", ok=(1,)).stdout)
+    assert "versions are taken from a model" in str(report["plan"][0]["failed"]), report
+    assert not os.path.exists(out)
+
+
+def refusals(d):
+    """Values that another type cannot hold stop the save and leave nothing behind."""
+    a, plan, out = (os.path.join(d, n) for n in ("ra.pt", "rp.json", "ro.pt"))
+    for value, dtype, says in [(torch.tensor([1.5]), "int32", "which int32 cannot"), (torch.tensor([300]), "uint8", "which uint8 cannot"),
+                               (torch.tensor([-1.0]), "uint8", "which uint8 cannot"), (torch.tensor([float("nan")]), "int64", "which int64 cannot"),
+                               (torch.tensor([2 ** 60]), "float64", "beyond 2^53"), (torch.tensor([1 + 2j]), "float32", "only real numbers")]:
+        torch.save(collections.OrderedDict(w=value, v=torch.rand(2)), a)
+        write(plan, [{"op": "cast", "scope": {"key": "w"}, "dtype": dtype}])
+        p = run("apply", plan, a, "-o", out, ok=(1, 2, 3))
+        assert says in p.stdout + p.stderr and "w" in p.stdout + p.stderr, (dtype, p.stdout, p.stderr)
+        assert os.listdir(d).count("ro.pt") == 0
+    torch.save(collections.OrderedDict(w=torch.rand(3), v=torch.rand(2)), a)
+    for action, says in [({"op": "reshape", "scope": {"key": "w"}, "shape": [2]}, "another number of elements"),
+                         ({"op": "reshape", "scope": {"key": "w"}}, "no such key to take the shape from"),
+                         ({"op": "cast", "scope": {"key": "nope"}, "dtype": "int8"}, "there is no such key"),
+                         ({"op": "cast", "scope": {"top": "w"}, "dtype": "int8"}, "only a drop")]:
+        write(plan, [action])
+        p = run("apply", plan, a, "-o", out, ok=(1, 2, 3))
+        assert says in p.stdout + p.stderr, (action, p.stdout, p.stderr)
+    # a cast of a large tensor is written in pieces, and into safetensors as into .pt
+    big = torch.randn(300, 1000)
+    torch.save(collections.OrderedDict(w=big.t(), v=big[0]), a)
+    write(plan, [{"op": "cast", "scope": {"subtree": ""}, "dtype": "float16"}])
+    run("apply", plan, a, "-o", out)
+    got = torch.load(out)
+    assert equal(got["w"], big.t().half()) and equal(got["v"], big[0].half()) and os.path.getsize(out) < 700000
+    st = os.path.join(d, "ro.safetensors")
+    run("apply", plan, a, "-o", st)
+    with open(st, "rb") as f:
+        n = int.from_bytes(f.read(8), "little")
+        header = json.loads(f.read(n))
+        f.seek(8 + n + header["w"]["data_offsets"][0])
+        assert f.read(600000) == big.t().half().contiguous().numpy().tobytes()
+
+
 def main():
     print("seed", SEED, "cases", CASES)
     with tempfile.TemporaryDirectory() as d:
@@ -237,6 +348,8 @@ def main():
             torch.manual_seed(SEED * 1000 + i)
             case(random.Random(SEED * 1000 + i), d)
         partial(d)
+        versions(d)
+        refusals(d)
 
 
 if __name__ == "__main__":

@@ -195,14 +195,18 @@ static const qs_rename_pair *random_pairs(qs_arena *arena, size_t n, bool with_t
     return p;
 }
 
-static const qs_precondition *random_expects(qs_arena *arena, size_t n) {
+static qs_shape random_shape(void) {
     static const int64_t dims[] = {16, 3, 0, 9007199254740992};
+    uint32_t ndim = (uint32_t)rnd(5);
+    return (qs_shape){ndim, ndim ? dims : NULL};
+}
+
+static const qs_precondition *random_expects(qs_arena *arena, size_t n) {
     qs_precondition *x = qs_arena_array(arena, n, sizeof *x);
     assert_non_null(x);
     for (size_t i = 0; i < n; i++) {
         x[i] = (qs_precondition){.key = random_text(arena), .has_shape = rnd(2), .has_crc32 = rnd(2)};
-        uint32_t ndim = (uint32_t)rnd(5);
-        if (x[i].has_shape) x[i].shape = (qs_shape){ndim, ndim ? dims : NULL};
+        if (x[i].has_shape) x[i].shape = random_shape();
         x[i].dtype = (qs_dtype)rnd(QS_DTYPE_COUNT);
         if (x[i].has_crc32) x[i].crc32 = (uint32_t)(rng >> 16);
     }
@@ -211,7 +215,7 @@ static const qs_precondition *random_expects(qs_arena *arena, size_t n) {
 
 static qs_action random_action(qs_arena *arena) {
     static const double eps[] = {NAN, 1e-5, 1e-3, 0.1, 1.0 / 3, 5e-324, 1.7e308};
-    qs_action a = {.kind = (qs_action_kind)rnd(5), .bn_eps = NAN};
+    qs_action a = {.kind = (qs_action_kind)rnd(8), .bn_eps = NAN};
     if (a.kind == QS_ACT_RENAME) {
         a.pair_count = rnd(4);
         a.pairs = random_pairs(arena, a.pair_count, true);
@@ -234,7 +238,11 @@ static qs_action random_action(qs_arena *arena) {
             a.source = (qs_init_source)rnd(4);
             a.bn_eps = eps[rnd(7)];
         }
-        a.replace = a.kind != QS_ACT_DROP && rnd(2);
+        a.replace =
+            (a.kind == QS_ACT_INIT || a.kind == QS_ACT_COPY || a.kind == QS_ACT_METADATA) && rnd(2);
+        if (a.kind == QS_ACT_CAST) a.dtype = (qs_dtype)rnd(QS_DTYPE_COUNT);
+        a.has_shape = a.kind == QS_ACT_RESHAPE && rnd(2);
+        if (a.has_shape) a.shape = random_shape();
     }
     if (rnd(3) == 0) a.comment = random_text(arena);
     a.expect_count = rnd(3) ? 0 : 1 + rnd(3);
