@@ -110,6 +110,7 @@ int qs_cmd_apply(int argc, char **argv) {
         {"partial", 0, QS_OPT_FLAG, &a.partial, NULL, "leave out what does not apply, and save the rest"},
         QS_CLI_OPT_IN_PLACE(&a.saving),
         QS_CLI_OPT_CPU(&a.saving),
+        QS_CLI_OPT_BARE(&a.saving),
         QS_CLI_OPT_SHARD_SIZE(&a.saving),
         {"torch", 0, QS_OPT_STRING, &a.torch, "VERSION",
          "whose strict load to simulate: 1.7, 1.13, 2.6, 2.14"},

@@ -409,7 +409,7 @@ static bool parse_size(const char *text, uint64_t *out) {
 }
 
 bool qs_cli_save(qs_session *s, const qs_cli_saving *how, bool quiet, qs_err *e) {
-    qs_write_options opt = {.in_place = how->in_place, .overwrite = true, .cpu = how->cpu};
+    qs_write_options opt = {.in_place = how->in_place, .overwrite = true, .bare = how->bare, .cpu = how->cpu};
     if (how->shard_size && !parse_size(how->shard_size, &opt.shard_bytes))
         return qs_fail(e, QS_E_USAGE, "--shard-size wants a size such as 500MB or 2GiB, not '%s'",
                        how->shard_size);

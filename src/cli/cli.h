@@ -100,7 +100,7 @@ bool qs_cli_deliver(qs_str text, const char *path, qs_err *e);
 typedef struct qs_cli_saving {
     const char *out;
     const char *shard_size;
-    bool in_place, cpu;
+    bool in_place, cpu, bare;
 } qs_cli_saving;
 #define QS_CLI_OPT_OUTPUT(s, help)                                                                           \
     { "output", 'o', QS_OPT_STRING, &(s)->out, "OUT", help }
@@ -108,6 +108,8 @@ typedef struct qs_cli_saving {
     { "in-place", 0, QS_OPT_FLAG, &(s)->in_place, NULL, "replace A, keep it as NAME.bak" }
 #define QS_CLI_OPT_CPU(s)                                                                                    \
     { "cpu", 0, QS_OPT_FLAG, &(s)->cpu, NULL, "say of every tensor that it is on the CPU" }
+#define QS_CLI_OPT_BARE(s)                                                                                   \
+    { "bare", 0, QS_OPT_FLAG, &(s)->bare, NULL, "save the state dict alone, without what is beside or around it" }
 #define QS_CLI_OPT_SHARD_SIZE(s)                                                                             \
     {                                                                                                        \
         "shard-size", 0, QS_OPT_STRING, &(s)->shard_size, "SIZE",                                            \

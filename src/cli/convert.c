@@ -60,6 +60,7 @@ int qs_cmd_convert(int argc, char **argv) {
         {"drop-misfits", 0, QS_OPT_FLAG, &a.drop, NULL, "leave out what safetensors cannot hold"},
         QS_CLI_OPT_IN_PLACE(&a.saving),
         QS_CLI_OPT_CPU(&a.saving),
+        QS_CLI_OPT_BARE(&a.saving),
         QS_CLI_OPT_SHARD_SIZE(&a.saving),
         QS_CLI_OPT_ROOT(&a.common),
         QS_CLI_OPT_JSON(&a.common),

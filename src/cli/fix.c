@@ -30,8 +30,12 @@ typedef struct assumptions {
 
 typedef struct fix_report {
     standing before, after;
-    const char *sentence, *evidence;
-    uint32_t renames, inits, drops, copies;
+    char sentence[256], evidence[256];
+    qs_cause causes[QS_CAUSE_COUNT];
+    size_t cause_count;
+    uint32_t unloaded, ignored; /* with strict=False, before */
+    uint32_t renames, inits, drops, copies, converts, versions;
+    size_t actions; /* of the repair */
     assumptions assumed;
     char refused[512]; /* why the first quantizer key still missing was not made; "" if none is */
     bool saved;
@@ -57,6 +61,7 @@ static void count_marks(const qs_session *s, fix_report *r) {
         case QS_MARK_INIT: r->inits++; break;
         case QS_MARK_COPIED: r->copies++; break;
         case QS_MARK_DROPPED: r->drops++; break;
+        case QS_MARK_CONVERTED: r->converts++; break;
         default: break;
         }
     }
@@ -134,16 +139,35 @@ static void print_standing(const char *when, const standing *s) {
     printf(")\n");
 }
 
+/* Numbered where there are several, the weightiest first. */
+static void print_causes(const fix_report *r) {
+    for (size_t i = 0; i < r->cause_count; i++) {
+        const qs_cause *c = &r->causes[i];
+        const qs_cause_info *info = qs_cause_get(c->id);
+        printf("cause %zu: %s: %s", i + 1, info->id, info->what);
+        if (c->keys) printf(" (%u key%s)", c->keys, c->keys == 1 ? "" : "s");
+        printf("\n");
+        if (c->evidence[0]) printf("  e.g. %s\n", c->evidence);
+        printf("  do: %s\n", info->advice);
+    }
+}
+
 static void print_words(const fix_args *a, const fix_report *r) {
     print_standing("before", &r->before);
     printf("diagnosis: %s\n", r->sentence);
     if (r->evidence[0]) printf("evidence: %s\n", r->evidence);
-    if (r->renames + r->inits + r->copies + r->drops == 0) {
+    print_causes(r);
+    if (r->unloaded || r->ignored)
+        printf("strict=False: would leave %u of the model's keys as they are, and pass over %u of the file's\n",
+               r->unloaded, r->ignored);
+    if (r->actions == 0) {
         printf("repair: nothing to do\n");
     } else {
         printf("repair: renames %u, initialises %u", r->renames, r->inits);
         if (r->copies) printf(", copies %u", r->copies);
         if (r->drops) printf(", drops %u", r->drops);
+        if (r->converts) printf(", converts %u", r->converts);
+        if (r->versions) printf(", versions of %u modules", r->versions);
         printf("\n");
     }
     if (r->assumed.observed[0]) printf("weight scales: e.g. %s\n", r->assumed.observed);
@@ -178,6 +202,23 @@ static void json_text(qs_buf *b, const char *name, const char *text) {
     qs_buf_addz(b, ",\n");
 }
 
+static void json_causes(qs_buf *b, const fix_report *r) {
+    qs_buf_addz(b, " \"causes\": [");
+    for (size_t i = 0; i < r->cause_count; i++) {
+        const qs_cause *c = &r->causes[i];
+        const qs_cause_info *info = qs_cause_get(c->id);
+        qs_buf_addf(b, "%s\n  {\"id\": \"%s\", \"keys\": %u, \"left\": %u, \"what\": ", i ? "," : "", info->id,
+                    c->keys, c->left);
+        qs_buf_add_json(b, qs_str_of(info->what));
+        qs_buf_addz(b, ", \"evidence\": ");
+        qs_buf_add_json(b, qs_str_of(c->evidence));
+        qs_buf_addz(b, ", \"advice\": ");
+        qs_buf_add_json(b, qs_str_of(info->advice));
+        qs_buf_addc(b, '}');
+    }
+    qs_buf_addz(b, "],\n");
+}
+
 static void print_json(const fix_args *a, const fix_report *r) {
     qs_buf b = {0};
     qs_buf_addz(&b, "{\n");
@@ -185,8 +226,12 @@ static void print_json(const fix_args *a, const fix_report *r) {
     json_standing(&b, "before", &r->before);
     json_text(&b, "diagnosis", r->sentence);
     json_text(&b, "evidence", r->evidence);
-    qs_buf_addf(&b, " \"renames\": %u, \"initialises\": %u, \"copies\": %u, \"drops\": %u,\n", r->renames,
-                r->inits, r->copies, r->drops);
+    json_causes(&b, r);
+    qs_buf_addf(&b, " \"strict_false\": {\"unloaded\": %u, \"ignored\": %u},\n", r->unloaded, r->ignored);
+    qs_buf_addf(&b,
+                " \"renames\": %u, \"initialises\": %u, \"copies\": %u, \"drops\": %u, \"converts\": %u, "
+                "\"versions\": %u,\n",
+                r->renames, r->inits, r->copies, r->drops, r->converts, r->versions);
     json_text(&b, "weight_scales", r->assumed.observed[0] ? r->assumed.observed : NULL);
     qs_buf_addz(&b, " \"assumptions\": [");
     for (size_t i = 0; i < r->assumed.n; i++) {
@@ -206,18 +251,31 @@ static void print_json(const fix_args *a, const fix_report *r) {
 
 /* ---- the work ---- */
 
-static bool repair(qs_session *s, const qs_session_options *opt, fix_report *r, char *sentence,
-                   char *evidence, size_t cap, qs_err *e) {
+/* The diagnosis is forgotten with the first change. */
+static void keep_diagnosis(const qs_diagnosis *d, fix_report *r) {
+    snprintf(r->sentence, sizeof r->sentence, "%s", d->sentence);
+    snprintf(r->evidence, sizeof r->evidence, "%s", d->evidence);
+    r->cause_count = d->cause_count;
+    if (d->cause_count) memcpy(r->causes, d->causes, d->cause_count * sizeof *d->causes);
+    r->unloaded = d->unloaded;
+    r->ignored = d->ignored;
+    r->actions = d->action_count;
+}
+
+static void count_versions(const qs_session *s, fix_report *r) {
+    for (size_t i = 0; i < qs_plan_count(qs_session_plan(s)); i++)
+        if (qs_plan_action(qs_session_plan(s), i)->kind == QS_ACT_METADATA)
+            r->versions += qs_resolution_touched(qs_session_resolution(s), i);
+}
+
+static bool repair(qs_session *s, const qs_session_options *opt, fix_report *r, qs_err *e) {
     const qs_diagnosis *d = qs_session_diagnosis(s);
     if (!d) return qs_nomem(e);
-    /* The diagnosis is forgotten with the first change. */
-    snprintf(sentence, cap, "%s", d->sentence);
-    snprintf(evidence, cap, "%s", d->evidence);
-    r->sentence = sentence;
-    r->evidence = evidence;
+    keep_diagnosis(d, r);
     r->before = stand(s);
     if (d->action_count && !qs_session_do_all(s, d->actions, d->action_count, e)) return false;
     r->after = stand(s);
+    count_versions(s, r);
     if (r->after.missing) find_refusal(s, opt->bn_eps, opt->init, r->refused, sizeof r->refused);
     count_marks(s, r);
     return collect_assumptions(s, &r->assumed, e);
@@ -232,10 +290,9 @@ static bool save(qs_session *s, const fix_args *a, fix_report *r, qs_err *e) {
 
 static int fix(const fix_args *a, const qs_session_options *opt) {
     fix_report r = {0};
-    char sentence[256], evidence[256];
     qs_err e = QS_ERR_INIT;
     qs_session *s = qs_cli_session(opt, a->pos[0], a->pos[1], &a->common, &e);
-    bool ok = s && repair(s, opt, &r, sentence, evidence, sizeof sentence, &e) && save(s, a, &r, &e);
+    bool ok = s && repair(s, opt, &r, &e) && save(s, a, &r, &e);
     qs_session_free(s);
     if (!ok) return qs_cli_fail(&e);
     if (a->common.json)
@@ -278,6 +335,7 @@ int qs_cmd_fix(int argc, char **argv) {
         {"plan-out", 0, QS_OPT_STRING, &a.plan_out, "PLAN", "write the plan, to be replayed with apply"},
         QS_CLI_OPT_IN_PLACE(&a.saving),
         QS_CLI_OPT_CPU(&a.saving),
+        QS_CLI_OPT_BARE(&a.saving),
         QS_CLI_OPT_SHARD_SIZE(&a.saving),
         {"force", 0, QS_OPT_FLAG, &a.force, NULL, "save even if it would still not load"},
         {"torch", 0, QS_OPT_STRING, &a.torch, "VERSION",

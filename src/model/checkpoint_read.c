@@ -224,7 +224,9 @@ bool qs_tensor_read(const qs_checkpoint *c, const qs_tensor *t, uint64_t first, 
     return ok;
 }
 
-/* ---- dequantization: aten/src/ATen/native/quantized/AffineQuantizerBase.cpp, float32 throughout ---- */
+/* ---- dequantization: aten/src/ATen/native/quantized/AffineQuantizerBase.cpp ----
+ * q - zero_point in float32, times the scale: of a tensor rounded to float32 (since torch 1.8), of channels
+ * in double. */
 
 enum { CHANNELS = 256 }; /* scales read at once */
 
@@ -260,8 +262,8 @@ static bool channels_load(channels *ch, uint64_t channel, qs_err *e) {
 }
 
 static void dequantize(float *v, size_t n, double scale, double zero) {
-    float s = (float)scale, z = (float)zero;
-    for (size_t i = 0; i < n; i++) v[i] = (v[i] - z) * s;
+    float z = (float)zero;
+    for (size_t i = 0; i < n; i++) v[i] = (float)((v[i] - z) * scale);
 }
 
 /* Integers are exact as floats up to 2^24; qint32 beyond that loses what torch loses too. */
@@ -308,7 +310,7 @@ bool qs_tensor_read_floats(const qs_checkpoint *c, const qs_tensor *t, uint64_t 
     qs_to_floats(t->dtype, raw, n, out);
     if (t->kind != QS_TENSOR_QUANTIZED) return true;
     if (t->per_channel) return dequantize_channels(c, t, first, n, out, e);
-    dequantize(out, n, t->q_scale, (double)t->q_zero_point);
+    dequantize(out, n, (float)t->q_scale, (double)t->q_zero_point);
     return true;
 }
 

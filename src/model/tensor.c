@@ -1,5 +1,14 @@
 #include "model/tensor.h"
 
+bool qs_shape_same_without_ones(qs_shape a, qs_shape b) {
+    for (uint32_t i = 0, j = 0;;) {
+        while (i < a.ndim && a.dim[i] == 1) i++;
+        while (j < b.ndim && b.dim[j] == 1) j++;
+        if (i == a.ndim || j == b.ndim) return i == a.ndim && j == b.ndim;
+        if (a.dim[i++] != b.dim[j++]) return false;
+    }
+}
+
 bool qs_shape_eq(qs_shape a, qs_shape b) {
     return a.ndim == b.ndim && (a.ndim == 0 || memcmp(a.dim, b.dim, a.ndim * sizeof *a.dim) == 0);
 }

@@ -11,6 +11,8 @@ typedef struct qs_shape {
 } qs_shape;
 
 bool qs_shape_eq(qs_shape a, qs_shape b);
+/* Equal once dimensions of one are left out. */
+bool qs_shape_same_without_ones(qs_shape a, qs_shape b);
 /* Product of the dims; UINT64_MAX on overflow. 1 for a scalar. */
 uint64_t qs_shape_numel(qs_shape s);
 /* "16x3x3x3" with `times` between ("×" or "x"); "[]" for a scalar. Returns bytes written. */

@@ -1,7 +1,8 @@
-/* The failure named in one sentence, with the plan actions that clear it. */
+/* The failure named in one sentence, with its causes and the plan actions that clear it. */
 #ifndef QS_REPAIR_DIAGNOSE_H
 #define QS_REPAIR_DIAGNOSE_H
 
+#include "repair/cause.h"
 #include "repair/match.h"
 
 typedef enum qs_diagnosis_kind {
@@ -21,10 +22,15 @@ typedef struct qs_diagnosis {
     char sentence[256]; /* "float checkpoint into a QAT model: 348 renames + 1428 quantizer keys to
                            initialise" */
     char evidence[256];
-    const qs_action *actions; /* the repair, in order; owned by the diagnosis */
+    const qs_cause *causes; /* the weightiest first; owned by the diagnosis. Of a checkpoint that loads, too:
+                               what the file is */
+    size_t cause_count;
+    uint32_t unloaded, ignored; /* what strict=False would do: keys of the model left as they are, and of the
+                                   file passed over */
+    const qs_action *actions;   /* the repair, in order; owned by the diagnosis */
     size_t action_count;
-    uint32_t renames, inits, drops; /* keys the repair touches */
-    uint32_t remaining;             /* problems left after it */
+    uint32_t renames, inits, drops, converts; /* keys the repair touches */
+    uint32_t remaining;                       /* problems left after it */
 } qs_diagnosis;
 
 typedef struct qs_diagnose_options {

@@ -36,6 +36,14 @@ static bool same_leaf(qs_str from, qs_str to) {
     return a.n > b.n && a.p[a.n - b.n - 1] == '_' && qs_str_ends(a, b);
 }
 
+/* Torch's quantizers take the state of as many channels as come; a fresh one has room for none, or one. */
+static bool is_elastic(const qs_row *row, qs_shape want, qs_shape have) {
+    bool torch = row->family == QS_FAMILY_TORCH || row->family == QS_FAMILY_SPARSEML;
+    if (!torch || want.ndim != 1 || have.ndim != 1) return false;
+    return want.dim[0] == 0 ||
+           (want.dim[0] == 1 && row->role != QS_ROLE_OBSERVER && row->role != QS_ROLE_FLAG);
+}
+
 qs_fit qs_match_fit(const qs_compare *c, uint32_t from, uint32_t to) {
     const qs_row *f = qs_compare_row(c, from), *t = qs_compare_row(c, to);
     if (qs_match_is_quant(f) && qs_match_is_quant(t) && f->role != t->role && f->family == t->family)
@@ -44,7 +52,7 @@ qs_fit qs_match_fit(const qs_compare *c, uint32_t from, uint32_t to) {
     const qs_resolved *x = qs_resolution_entry(qs_compare_resolution(c), f->r);
     qs_shape want;
     if (!qs_match_wanted(c, to, &want) || !x->shape_known) return QS_FIT_UNKNOWN;
-    return qs_shape_eq(want, x->shape) ? QS_FIT_YES : QS_FIT_SHAPE;
+    return qs_shape_eq(want, x->shape) || is_elastic(t, want, x->shape) ? QS_FIT_YES : QS_FIT_SHAPE;
 }
 
 /* ---- assignment ---- */

@@ -19,6 +19,11 @@ static bool leads(qs_str component) {
     return qs_name_is_wrapper(component) || one_of(component, lead, sizeof lead / sizeof *lead);
 }
 
+bool qs_name_below(qs_str key, qs_str scope) {
+    if (scope.n == 0) return true;
+    return key.n > scope.n && key.p[scope.n] == '.' && qs_str_starts(key, scope);
+}
+
 bool qs_name_pop(qs_str *rest, qs_str *last) {
     if (!rest->p) return false;
     size_t dot = qs_str_rfind_char(*rest, '.');
@@ -132,6 +137,8 @@ const qs_tail_rename qs_tail_renames[] = {
     {"max_vals", "max_val"},
     {"min_val", "min_vals"},
     {"max_val", "max_vals"},
+    {"_weight", "weight"},
+    {"_bias", "bias"},
     {"gamma", "weight"},
     {"beta", "bias"},
     {"gamma", "bn.weight"},

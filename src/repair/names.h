@@ -22,6 +22,8 @@ bool qs_name_all_wrappers(qs_str dotted);
 void qs_name_core(qs_str key, qs_buf *out);
 /* Is the component the number of a block in a list, and which? Up to nine digits. */
 bool qs_name_number(qs_str component, uint32_t *out);
+/* Is the key or module below the module `scope` ("" has everything below)? */
+bool qs_name_below(qs_str key, qs_str scope);
 /* Last component cut off *rest; false when nothing is left. */
 bool qs_name_pop(qs_str *rest, qs_str *last);
 

@@ -10,13 +10,13 @@
 #include "quant/fqinit.h"
 
 typedef enum qs_action_kind {
-    QS_ACT_RENAME, /* pairs: exactly these keys */
-    QS_ACT_RULE,   /* pattern -> replacement over all keys it matches */
-    QS_ACT_INIT,   /* make values for the target's missing keys in scope */
-    QS_ACT_COPY,   /* take entries from B, for keys in scope */
-    QS_ACT_DROP,   /* leave entries of A out */
-    QS_ACT_CAST,   /* the same numbers as another dtype */
-    QS_ACT_RESHAPE, /* the same elements in another shape, or one element repeated */
+    QS_ACT_RENAME,   /* pairs: exactly these keys */
+    QS_ACT_RULE,     /* pattern -> replacement over all keys it matches */
+    QS_ACT_INIT,     /* make values for the target's missing keys in scope */
+    QS_ACT_COPY,     /* take entries from B, for keys in scope */
+    QS_ACT_DROP,     /* leave entries of A out */
+    QS_ACT_CAST,     /* the same numbers as another dtype */
+    QS_ACT_RESHAPE,  /* the same elements in another shape, or one element repeated */
     QS_ACT_METADATA, /* the target's versions in `_metadata`; its scope means modules */
 } qs_action_kind;
 
@@ -66,7 +66,7 @@ typedef struct qs_action {
     qs_dtype dtype;        /* CAST: UNKNOWN for the target's */
     bool has_shape;        /* RESHAPE: `shape`, else the target's */
     qs_shape shape;
-    qs_str comment;        /* free text, kept in the JSON; may be empty */
+    qs_str comment;                 /* free text, kept in the JSON; may be empty */
     const qs_precondition *expects; /* if one does not hold, none of the action is applied */
     size_t expect_count;
 } qs_action;

@@ -22,7 +22,8 @@ static bool sort_entry(inverse *x, const qs_resolution *r, const qs_work *w) {
     bool live = w->state == QS_WORK_LIVE;
     if (live && !qs_str_eq(w->x.key, was) && !qs_push(&x->moved, (qs_rename_pair){w->x.key, was}))
         return false;
-    return (live && w->x.a != QS_NO_INDEX && w->x.mark != QS_MARK_CONVERTED) || qs_push(&x->lost, (qs_rename_pair){was, none});
+    return (live && w->x.a != QS_NO_INDEX && w->x.mark != QS_MARK_CONVERTED) ||
+           qs_push(&x->lost, (qs_rename_pair){was, none});
 }
 
 static bool push_named(qs_plan *p, qs_action a, const pairs *keys, const char *comment, qs_err *e) {

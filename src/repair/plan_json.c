@@ -391,21 +391,16 @@ static bool read_expects(parser *p, const cJSON *v, qs_action *a) {
 typedef struct op_fields {
     const char *must, *may;
 } op_fields;
-static const op_fields fields_of[] = {[QS_ACT_RENAME] = {"P", ""},
-                                      [QS_ACT_RULE] = {"KTR", ""},
-                                      [QS_ACT_INIT] = {"SO", "er"},
-                                      [QS_ACT_COPY] = {"S", "r"},
-                                      [QS_ACT_DROP] = {"S", ""},
-                                      [QS_ACT_CAST] = {"S", "d"},
-                                      [QS_ACT_RESHAPE] = {"S", "s"},
-                                      [QS_ACT_METADATA] = {"S", "r"}};
+static const op_fields fields_of[] = {
+    [QS_ACT_RENAME] = {"P", ""},   [QS_ACT_RULE] = {"KTR", ""},   [QS_ACT_INIT] = {"SO", "er"},
+    [QS_ACT_COPY] = {"S", "r"},    [QS_ACT_DROP] = {"S", ""},     [QS_ACT_CAST] = {"S", "d"},
+    [QS_ACT_RESHAPE] = {"S", "s"}, [QS_ACT_METADATA] = {"S", "r"}};
 static const struct {
     char letter;
     const char *name;
-} field_names[] = {{'P', "pairs"},   {'K', "kind"},   {'T', "pattern"}, {'R', "replacement"},
-                   {'S', "scope"},   {'O', "source"}, {'e', "bn_eps"},  {'r', "replace"},
-                   {'d', "dtype"},   {'s', "shape"},  {'C', "comment"}, {'N', "op"},
-                   {'X', "expect"}};
+} field_names[] = {{'P', "pairs"},   {'K', "kind"},   {'T', "pattern"}, {'R', "replacement"}, {'S', "scope"},
+                   {'O', "source"},  {'e', "bn_eps"}, {'r', "replace"}, {'d', "dtype"},       {'s', "shape"},
+                   {'C', "comment"}, {'N', "op"},     {'X', "expect"}};
 enum { FIELDS = sizeof field_names / sizeof *field_names };
 
 static bool read_field(parser *p, const cJSON *v, char letter, qs_action *a) {

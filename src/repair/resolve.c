@@ -15,11 +15,6 @@ uint32_t qs_work_find(const qs_resolution *r, qs_str key) {
     return w->state == QS_WORK_LIVE && qs_str_eq(w->x.key, key) ? i : QS_NO_INDEX;
 }
 
-bool qs_key_below(qs_str key, qs_str scope) {
-    if (scope.n == 0) return true;
-    return key.n > scope.n && key.p[scope.n] == '.' && qs_str_starts(key, scope);
-}
-
 /* ---- where BatchNorm's eps is known from ---- */
 
 static bool yolo_class(qs_str name) {

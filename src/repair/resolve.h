@@ -18,10 +18,10 @@ typedef enum qs_mark {
 typedef struct qs_resolved {
     qs_str key; /* name in the result */
     qs_mark mark;
-    uint32_t a;            /* entry of A it comes from (NONE, RENAMED, CONVERTED, DROPPED), else QS_NO_INDEX */
-    uint32_t b;            /* entry of B (COPIED, or CONVERTED after that), else QS_NO_INDEX */
-    uint32_t expected;     /* entry of the target (INIT) */
-    uint32_t action;       /* index of the action that last touched it, QS_NO_INDEX if none */
+    uint32_t a;        /* entry of A it comes from (NONE, RENAMED, CONVERTED, DROPPED), else QS_NO_INDEX */
+    uint32_t b;        /* entry of B (COPIED, or CONVERTED after that), else QS_NO_INDEX */
+    uint32_t expected; /* entry of the target (INIT) */
+    uint32_t action;   /* index of the action that last touched it, QS_NO_INDEX if none */
     qs_init_source source; /* INIT */
     double bn_eps;         /* INIT: as in the action */
     qs_shape shape;        /* of the value; ndim 0 and shape_known false for non-tensors */
@@ -53,7 +53,7 @@ typedef struct qs_resolve_input {
  * - COPY: entries of B that the target expects (all of B's without a target, or named by KEY and KEYS).
  * - INIT and COPY of a key that is there already: refused for KEY and KEYS, passed over for the others,
  * replaced with `replace`.
- * - CAST and RESHAPE: dense tensors of numbers that the result has so far, from A or copied from B; what the
+ * - CAST and RESHAPE: dense tensors of numbers (quantized ones can be cast to floats: that dequantizes them) that the result has so far, from A or copied from B; what the
  * plan made is refused. Without a dtype or shape of its own the action takes the target's for the key. A CAST
  * into an integer type wants every value to be one; that is found out when the values are read. Casts
  * do not add up: the value is what the file holds, cast once. RESHAPE keeps

@@ -1,3 +1,4 @@
+#include "repair/names.h"
 #include "repair/pattern.h"
 #include "repair/resolve_impl.h"
 
@@ -239,7 +240,7 @@ static uint32_t expected_of(const apply *x, qs_str key) {
 
 static bool in_scope(const apply *x, qs_str key, bool *in) {
     if (x->regex) return qs_pattern_match(x->regex, key, in, x->e);
-    *in = qs_key_below(key, x->a->scope);
+    *in = qs_name_below(key, x->a->scope);
     return true;
 }
 
@@ -398,10 +399,9 @@ static bool note_idle(const apply *x, size_t noted_before) {
                                       [QS_ACT_CAST] = "nothing in its scope is of another dtype",
                                       [QS_ACT_RESHAPE] = "nothing in its scope is of another shape",
                                       [QS_ACT_METADATA] = ""};
-    bool one_by_one =
-        x->a->kind == QS_ACT_RENAME || x->a->kind == QS_ACT_METADATA ||
-        (x->a->kind != QS_ACT_RULE && x->a->scope_kind != QS_SCOPE_SUBTREE &&
-                                        x->a->scope_kind != QS_SCOPE_REGEX);
+    bool one_by_one = x->a->kind == QS_ACT_RENAME || x->a->kind == QS_ACT_METADATA ||
+                      (x->a->kind != QS_ACT_RULE && x->a->scope_kind != QS_SCOPE_SUBTREE &&
+                       x->a->scope_kind != QS_SCOPE_REGEX);
     if (one_by_one || x->count->touched || x->r->unapplied.n > noted_before) return true;
     return qs_resolve_note(x->r, x->index, QS_STR(""), why[x->a->kind], false, x->e);
 }

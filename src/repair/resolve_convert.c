@@ -19,21 +19,28 @@ static const char *no_source(const qs_work *w, const qs_tensor *t) {
     if (w->x.mark == QS_MARK_INIT) return "is made by the plan, in the form the model wants already";
     if (!t) return "is no tensor";
     if (t->bad) return t->bad;
-    return t->kind == QS_TENSOR_DENSE ? NULL : "is no dense tensor";
+    return t->kind == QS_TENSOR_DENSE || t->kind == QS_TENSOR_QUANTIZED ? NULL : "is no dense tensor";
+}
+
+/* As the element type of x is now: a quantized tensor casts to floats by dequantizing. */
+static bool is_castable(const qs_resolved *x, qs_dtype to) {
+    if (qs_dtype_get(x->dtype)->kind == 'Q') return qs_dtype_is_float(to) && is_number(to);
+    return is_number(x->dtype) && is_number(to);
 }
 
 static const char *cast_to(const qs_action *a, const qs_work *w, const qs_expected *want, qs_dtype *to) {
     *to = a->dtype ? a->dtype : want ? want->dtype : QS_DTYPE_UNKNOWN;
     if (!a->dtype && !want) return "the model has no such key to take the dtype from";
     if (!*to) return "the model does not say which dtype it wants";
-    if (*to == w->x.dtype || (is_number(w->x.dtype) && is_number(*to))) return NULL;
-    return "only real numbers can be cast, to types that can be written";
+    if (*to == w->x.dtype || is_castable(&w->x, *to)) return NULL;
+    return "only real numbers can be cast, to types that can be written, and quantized ones to floats";
 }
 
 static const char *reshape_to(const qs_action *a, const qs_work *w, const qs_expected *want, qs_shape *to) {
     if (!a->has_shape && !want) return "the model has no such key to take the shape from";
     if (!a->has_shape && !want->shape_known) return "the model does not say which shape it wants";
     *to = a->has_shape ? a->shape : want->shape;
+    if (qs_dtype_get(w->x.dtype)->kind == 'Q') return "is quantized: cast it to floats first";
     uint64_t have = qs_shape_numel(w->x.shape), wanted = qs_shape_numel(*to);
     if (wanted > INT64_MAX / 16) return "that shape is too large";
     return have == wanted || (have == 1 && wanted > 0) ? NULL : "has another number of elements";

@@ -22,7 +22,7 @@ typedef struct qs_work {
 
 typedef struct qs_action_count {
     uint32_t touched, skipped;
-    bool off; /* a precondition did not hold */
+    bool off;        /* a precondition did not hold */
     const char *why; /* of the first one skipped */
 } qs_action_count;
 
@@ -57,8 +57,6 @@ struct qs_resolution {
 
 /* The live entry named key, or QS_NO_INDEX. */
 uint32_t qs_work_find(const qs_resolution *r, qs_str key);
-/* Is key below the module scope ("" has everything below)? */
-bool qs_key_below(qs_str key, qs_str scope);
 /* List what did not apply; `why` is copied. */
 bool qs_resolve_note(qs_resolution *r, uint32_t action, qs_str key, const char *why, bool left_out,
                      qs_err *e);

@@ -7,6 +7,7 @@
  * - otherwise it stays.
  * Where a prefix left and the target still has a module of that name (a wrapper around what moved), that
  * module gets the target's version. */
+#include "repair/names.h"
 #include "repair/pattern.h"
 #include "repair/resolve_impl.h"
 
@@ -285,7 +286,7 @@ static bool module_in_scope(const set_scope *s, qs_str name, bool *in, qs_err *e
     const qs_action *a = s->a;
     *in = false;
     if (s->regex) return qs_pattern_match(s->regex, name, in, e);
-    if (a->scope_kind == QS_SCOPE_SUBTREE) *in = qs_key_below(name, a->scope) || qs_str_eq(name, a->scope);
+    if (a->scope_kind == QS_SCOPE_SUBTREE) *in = qs_name_below(name, a->scope) || qs_str_eq(name, a->scope);
     if (a->scope_kind == QS_SCOPE_KEY) *in = qs_str_eq(name, a->scope);
     for (size_t i = 0; a->scope_kind == QS_SCOPE_KEYS && i < a->pair_count && !*in; i++)
         *in = qs_str_eq(name, a->pairs[i].from);
@@ -321,8 +322,8 @@ static bool set_versions(qs_resolution *r, uint32_t action, qs_err *e) {
     qs_pattern_free(s.regex);
     if (*touched) r->has_metadata = true;
     if (ok && r->in.lenient && !found)
-        ok = qs_resolve_note(r, action, QS_STR(""), "the model gives no version of a module in its scope", false,
-                             e);
+        ok = qs_resolve_note(r, action, QS_STR(""), "the model gives no version of a module in its scope",
+                             false, e);
     return ok;
 }
 

@@ -110,7 +110,8 @@ static int64_t resolution_version(const void *ctx, qs_str prefix) {
 
 /* Values the plan makes; those observed from a weight mean reading all of it, and are sound anyway. */
 static bool made_values(const qs_resolution *r, const qs_resolved *x, uint64_t first, size_t n, float *out) {
-    if (x->mark == QS_MARK_INIT && x->source != QS_INIT_FRESH && qs_str_find(x->key, QS_STR("weight_fake_quant.")) != SIZE_MAX)
+    if (x->mark == QS_MARK_INIT && x->source != QS_INIT_FRESH &&
+        qs_str_find(x->key, QS_STR("weight_fake_quant.")) != SIZE_MAX)
         return false;
     qs_arena arena = {0};
     qs_fill fill;

@@ -49,8 +49,11 @@ static bool init_source(qs_out_source *s, const qs_checkpoint *c, qs_err *e) {
 static bool init_writer(qs_writer *w, const qs_resolution *r, const qs_write_options *opt, qs_err *e) {
     const qs_resolve_input *in = qs_resolution_input(r);
     w->r = r;
+    const qs_root *root = qs_checkpoint_chosen_root(in->a);
     w->cpu = opt->cpu;
-    w->edited = in->plan && qs_plan_count(in->plan) > 0;
+    w->bare = opt->bare;
+    w->edited = (in->plan && qs_plan_count(in->plan) > 0) ||
+                (opt->bare && (root->path.n || root->kind == QS_ROOT_MODULE));
     w->fills = calloc((size_t)qs_resolution_live(r) + 1, sizeof *w->fills);
     w->cache = qs_init_cache_new();
     if (!w->fills || !w->cache) return qs_nomem(e);

@@ -14,7 +14,7 @@ typedef struct qs_out_storage {
     const qs_checkpoint *from; /* where the bytes are; NULL: `data` or `converted` */
     uint32_t storage;          /* index in `from` */
     const void *data;
-    const qs_resolution *r; /* of `converted` */
+    const qs_resolution *r;       /* of `converted` */
     const qs_resolved *converted; /* neither of both: its value, worked out when it is read */
 } qs_out_storage;
 
@@ -34,8 +34,8 @@ typedef struct qs_out_source {
 
 typedef struct qs_writer {
     const qs_resolution *r;
-    bool edited; /* the plan is not empty */
-    bool cpu;    /* as qs_write_options says */
+    bool edited; /* the plan is not empty, or what is around the state dict goes */
+    bool bare, cpu; /* as qs_write_options says */
     qs_out_source a, b;
     QS_VEC(qs_out_storage) storages;
     uint32_t *fills;      /* [live] index + 1 in storages of an INIT entry's value */

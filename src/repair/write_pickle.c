@@ -387,7 +387,8 @@ static bool emit_all(qs_writer *w, bool measuring, qs_err *e) {
     j.m = qs_emit_new(to_buf, &w->pickle);
     if (!j.m) return qs_nomem(e);
     qs_emit_set_hook(j.m, hook, &j);
-    bool ok = qs_emit_begin(j.m, e) && node(&j, j.a, qs_graph_root(j.a)) && qs_emit_end(j.m, e);
+    bool ok =
+        qs_emit_begin(j.m, e) && node(&j, j.a, w->bare ? j.root : qs_graph_root(j.a)) && qs_emit_end(j.m, e);
     qs_emit_free(j.m);
     return ok;
 }

@@ -87,7 +87,9 @@ static bool add_item(job *j, uint32_t i) {
     if (!it.t) {
         it.from = NULL;
         it.fill = (qs_fill){.dtype = it.x->dtype, .shape = it.x->shape};
-        if (it.x->mark == QS_MARK_INIT && !qs_resolved_fill(r, it.x, j->w->cache, &j->w->arena, &it.fill, j->e)) return false;
+        if (it.x->mark == QS_MARK_INIT &&
+            !qs_resolved_fill(r, it.x, j->w->cache, &j->w->arena, &it.fill, j->e))
+            return false;
     }
     it.dtype = it.t ? it.t->dtype : it.fill.dtype;
     it.shape = it.t ? it.t->shape : it.fill.shape;

@@ -137,8 +137,8 @@ static bool check_storages(check *k) {
 
 bool qs_write_verify(const qs_writer *w, const char *path, const qs_progress *progress, qs_err *e) {
     check k = {.w = w, .progress = progress, .e = e};
-    char *root =
-        strndup(qs_checkpoint_chosen_root(w->a.c)->path.p, qs_checkpoint_chosen_root(w->a.c)->path.n);
+    qs_str where = w->bare ? QS_STR("") : qs_checkpoint_chosen_root(w->a.c)->path;
+    char *root = strndup(where.p, where.n);
     if (!root) return qs_nomem(e);
     qs_open_options opt = {.root = root, .limits = no_limits()};
     for (size_t i = 0; i < w->storages.n; i++) k.total += w->storages.v[i].bytes;

@@ -27,13 +27,14 @@ COMPLEX = [torch.complex64, torch.complex128]
 
 
 def dequantized(t):
-    """(q - zero point) * scale in float32; torch's own kernels may fuse the two, depending on the processor."""
+    """(q - zero point) in float32 times the scale, which of channels is a double; torch's own kernels may fuse the two, depending
+    on the processor."""
     q = t.int_repr().numpy().astype(np.float32)
     if t.qscheme() == torch.per_tensor_affine:
         return (q - np.float32(t.q_zero_point())) * np.float32(t.q_scale())
     along = (-1,) + (1,) * (q.ndim - 1)
-    scale = t.q_per_channel_scales().numpy().astype(np.float32).reshape(along)
-    return (q - t.q_per_channel_zero_points().numpy().astype(np.float32).reshape(along)) * scale
+    scale = t.q_per_channel_scales().numpy().astype(np.float64).reshape(along)
+    return ((q - t.q_per_channel_zero_points().numpy().astype(np.float32).reshape(along)) * scale).astype(np.float32)
 
 
 def numbers(t):

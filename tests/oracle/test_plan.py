@@ -325,6 +325,16 @@ def refusals(d):
         write(plan, [action])
         p = run("apply", plan, a, "-o", out, ok=(1, 2, 3))
         assert says in p.stdout + p.stderr, (action, p.stdout, p.stderr)
+    # a cast to floats dequantizes, as torch does
+    for q in (torch.quantize_per_tensor(torch.randn(40, 50), 0.0371, 11, torch.quint8),
+              torch.quantize_per_channel(torch.randn(6, 5, 3), torch.rand(5, dtype=torch.float64), torch.arange(5), 1, torch.qint8),
+              torch.quantize_per_tensor(torch.randn(7), 1e-6, -3, torch.qint32)):
+        torch.save(collections.OrderedDict(w=q, v=torch.rand(2)), a)
+        for dtype in (torch.float32, torch.float64, torch.float16):
+            write(plan, [{"op": "cast", "scope": {"key": "w"}, "dtype": str(dtype)[6:]}])
+            run("apply", plan, a, "-o", out)
+            assert equal(torch.load(out)["w"], q.dequantize().to(dtype)), (q.dtype, dtype)
+            os.unlink(out)
     # a cast of a large tensor is written in pieces, and into safetensors as into .pt
     big = torch.randn(300, 1000)
     torch.save(collections.OrderedDict(w=big.t(), v=big[0]), a)

@@ -1,0 +1,39 @@
+/* Why a checkpoint does not fit: the causes of a failure, ranked, several at once. They are read off what the
+ * repair did (a rename tells a wrapper, a value that had to be made tells a quantizer) and off what is left.
+ */
+#ifndef QS_REPAIR_CAUSE_H
+#define QS_REPAIR_CAUSE_H
+
+#include "repair/compare.h"
+
+typedef enum qs_cause_id {
+#define QS_CAUSE(ID, ...) QS_CAUSE_##ID,
+#include "repair/cause.def"
+#undef QS_CAUSE
+    QS_CAUSE_COUNT
+} qs_cause_id;
+
+typedef struct qs_cause_info {
+    const char *id; /* "ddp-prefix", stable */
+    const char *what, *advice;
+} qs_cause_info;
+const qs_cause_info *qs_cause_get(qs_cause_id id);
+
+typedef struct qs_cause {
+    qs_cause_id id;
+    uint32_t keys;      /* that it accounts for; 0: it is about the file as a whole */
+    uint32_t left;      /* of these, problems that the repair leaves */
+    char evidence[240]; /* the first of them: "module.fc.weight -> fc.weight"; printable, may be empty */
+} qs_cause;
+
+/* What is known before and after the repair that the diagnosis tried; the same twice if there is none. */
+typedef struct qs_cause_input {
+    const qs_compare *before, *after;
+    size_t actions_before; /* of the plan: those from there on are the repair's */
+} qs_cause_input;
+
+/* The causes, the weightiest first: those about the whole file, then by how many keys they account for. Each
+ * id at most once; out has room for QS_CAUSE_COUNT. False only when memory is out. */
+bool qs_causes_find(const qs_cause_input *in, qs_cause out[QS_CAUSE_COUNT], size_t *n, qs_err *e);
+
+#endif

@@ -1,0 +1,77 @@
+/* Inside of the diagnosis, shared by diagnose*.c. */
+#ifndef QS_REPAIR_DIAGNOSE_IMPL_H
+#define QS_REPAIR_DIAGNOSE_IMPL_H
+
+#include "base/vec.h"
+#include "repair/diagnose.h"
+
+/* What of the target is missing still. */
+typedef struct qs_diag_gaps {
+    bool any, quant;
+} qs_diag_gaps;
+
+/* The public part first, so that a pointer to it is a pointer to all. */
+typedef struct qs_diag_owned {
+    qs_diagnosis pub;
+    qs_arena arena;
+} qs_diag_owned;
+
+/* What the rows say, counted once. */
+typedef struct qs_diag_facts {
+    uint32_t rows, problems, missing, unexpected, shapes, fatal, ok;
+    uint32_t here;         /* entries of the result */
+    uint32_t wanted;       /* entries of the target */
+    uint32_t quant_here;   /* quantizer keys of the result */
+    uint32_t quant_wanted; /* of the target */
+    uint32_t quant_gaps;
+    uint32_t blocks; /* quantizers of the target */
+    qs_family family;
+    uint32_t first_shape; /* row of the first shape problem */
+} qs_diag_facts;
+
+/* The repair as it grows: a plan of its own and what comes out of it. */
+typedef struct qs_diag_trial {
+    const qs_compare *c; /* of the plan so far; borrowed at first, then own_c */
+    const qs_matches *m;
+    qs_plan *plan;
+    qs_resolution *r;
+    qs_verdict *v;
+    qs_compare *own_c;
+    qs_matches *own_m;
+} qs_diag_trial;
+
+typedef struct qs_doctor {
+    const qs_diagnose_options *opt;
+    qs_diag_owned *d;
+    QS_VEC(qs_action) actions;
+    qs_diag_trial t;
+    size_t before;     /* actions the plan had already */
+    bool to_float;     /* the model has no quantizers, the file has */
+    qs_diag_gaps gaps; /* when dropping begins */
+    qs_err *e;
+} qs_doctor;
+
+/* Is the entry part of the result? */
+static inline bool qs_diag_in_result(const qs_row *row) {
+    return row->r != QS_NO_INDEX && row->mark != QS_MARK_DROPPED;
+}
+static inline const char *qs_diag_plural(uint32_t n) {
+    return n == 1 ? "" : "s";
+}
+
+/* Resolve, judge, compare and match anew with the plan as it is; on failure the trial is as before. */
+bool qs_diag_run(qs_doctor *x, bool match, qs_err *e);
+/* Add the action if it can be done; *done says whether. False only when memory is out. */
+bool qs_diag_attempt(qs_doctor *x, const qs_action *a, bool match, bool *done);
+/* The same, but keep it only if fewer problems are left then. */
+bool qs_diag_attempt_if_better(qs_doctor *x, const qs_action *a, bool match, bool *done);
+
+/* Find the repair, action by action. */
+bool qs_diag_treat(qs_doctor *x, const qs_diag_facts *f);
+/* Fill `kind`, `sentence` and `evidence` of the diagnosis. */
+void qs_diag_say(qs_doctor *x, qs_diagnosis_kind kind, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void qs_diag_put_in_words(qs_doctor *x, const qs_compare *c, const qs_diag_facts *f);
+void qs_diag_give_evidence(qs_doctor *x, const qs_diag_facts *f);
+
+#endif

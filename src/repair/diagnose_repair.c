@@ -1,0 +1,279 @@
+/* The parts of a repair, each tried on the scratch plan before it is kept. */
+#include "repair/cause_impl.h"
+#include "repair/diagnose_impl.h"
+#include "repair/diagnose_rule.h"
+#include "repair/match_impl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Versions that are lost make torch look for the names and shapes of older formats. Only where the file has
+ * no version at all for a module that has one in the model, and only if that explains something. */
+static bool repair_versions(qs_doctor *x, bool match, bool *done) {
+    const qs_resolution *r = qs_compare_resolution(x->t.c);
+    const qs_manifest *target = qs_resolution_input(r)->target;
+    bool lost = false;
+    *done = false;
+    for (uint32_t i = 0; !lost && i < qs_manifest_module_count(target); i++) {
+        const qs_module *m = qs_manifest_module(target, i);
+        lost = m->version >= 2 && qs_resolution_version(r, m->name) < 0;
+    }
+    qs_action a = {.kind = QS_ACT_METADATA,
+                   .scope_kind = QS_SCOPE_SUBTREE,
+                   .scope = {"", 0},
+                   .bn_eps = __builtin_nan("")};
+    return !lost || qs_diag_attempt_if_better(x, &a, match, done);
+}
+
+typedef bool (*row_test)(const qs_doctor *x, const qs_row *row);
+
+/* The action on all rows that pass the test, if there are any and it helps. */
+static bool repair_rows(qs_doctor *x, qs_action a, row_test test, bool *done) {
+    QS_VEC(qs_rename_pair) keys = {0};
+    bool ok = true;
+    *done = false;
+    for (uint32_t i = 0; ok && i < qs_compare_rows(x->t.c); i++) {
+        const qs_row *row = qs_compare_row(x->t.c, i);
+        if (!test(x, row)) continue;
+        qs_rename_pair p = {qs_arena_str(&x->d->arena, row->key), {"", 0}};
+        ok = (p.from.p && qs_push(&keys, p)) || qs_nomem(x->e);
+    }
+    qs_rename_pair *kept = ok && keys.n ? QS_ARENA_ARRAY(&x->d->arena, keys.n, qs_rename_pair) : NULL;
+    if (kept) {
+        memcpy(kept, keys.v, keys.n * sizeof *kept);
+        a.scope_kind = QS_SCOPE_KEYS;
+        a.pairs = kept;
+        a.pair_count = keys.n;
+        a.bn_eps = __builtin_nan("");
+        ok = qs_diag_attempt_if_better(x, &a, false, done);
+    } else if (ok && keys.n) {
+        ok = qs_nomem(x->e);
+    }
+    qs_vec_free(&keys);
+    return ok;
+}
+
+/* The tensor of A or B in a row that has a problem, and what the model wants of it. */
+static const qs_tensor *misfit(const qs_doctor *x, const qs_row *row, const qs_expected **want) {
+    const qs_resolution *r = qs_compare_resolution(x->t.c);
+    if (!qs_diag_in_result(row) || row->m == QS_NO_INDEX || !qs_status_get(row->status)->problem) return NULL;
+    *want = qs_manifest_entry(qs_resolution_input(r)->target, row->m);
+    return qs_resolved_tensor(r, qs_resolution_entry(r, row->r), NULL);
+}
+
+static bool is_reshapable(const qs_doctor *x, const qs_row *row) {
+    const qs_expected *want;
+    const qs_tensor *t = misfit(x, row, &want);
+    if (!t || t->bad || t->kind != QS_TENSOR_DENSE || row->status != QS_STATUS_SHAPE || !want->shape_known)
+        return false;
+    return qs_shape_same_without_ones(t->shape, want->shape) ||
+           (qs_match_is_quant(row) && qs_shape_numel(t->shape) == 1);
+}
+
+static bool is_dequantizable(const qs_doctor *x, const qs_row *row) {
+    const qs_expected *want;
+    const qs_tensor *t = misfit(x, row, &want);
+    return t && !t->bad && t->kind == QS_TENSOR_QUANTIZED && qs_dtype_is_float(want->dtype) &&
+           qs_shape_eq(t->shape, want->shape);
+}
+
+static bool repair_values(qs_doctor *x) {
+    bool done;
+    return repair_rows(x, (qs_action){.kind = QS_ACT_RESHAPE}, is_reshapable, &done) &&
+           repair_rows(x, (qs_action){.kind = QS_ACT_CAST}, is_dequantizable, &done);
+}
+
+/* The prefix of every key, as one rule, if it touches no key that is where it should be. */
+static bool repair_prefix(qs_doctor *x, bool *done) {
+    qs_str strip, add;
+    *done = false;
+    if (!qs_matches_prefix(x->t.m, &strip, &add)) return true;
+    for (uint32_t i = 0; i < qs_compare_rows(x->t.c); i++) {
+        const qs_row *row = qs_compare_row(x->t.c, i);
+        if (qs_diag_in_result(row) && row->m != QS_NO_INDEX && qs_str_starts(row->key, strip)) return true;
+    }
+    qs_action a = {.kind = QS_ACT_RULE,
+                   .pattern_kind = QS_PATTERN_PREFIX,
+                   .pattern = qs_arena_str(&x->d->arena, strip),
+                   .replacement = qs_arena_str(&x->d->arena, add),
+                   .bn_eps = __builtin_nan("")};
+    if (!a.pattern.p || !a.replacement.p) return qs_nomem(x->e);
+    return qs_diag_attempt(x, &a, true, done);
+}
+
+static bool safe_pairs(qs_doctor *x, qs_rename_pair **out, size_t *n) {
+    size_t count = qs_matches_count(x->t.m);
+    *n = 0;
+    *out = QS_ARENA_ARRAY(&x->d->arena, count, qs_rename_pair);
+    if (!*out) return qs_nomem(x->e);
+    for (size_t i = 0; i < count; i++) {
+        const qs_suggestion *s = qs_matches_get(x->t.m, i);
+        if (!s->safe) continue;
+        /* Keys of a trial's own resolution do not outlive it. */
+        qs_rename_pair p = {qs_arena_str(&x->d->arena, qs_compare_row(x->t.c, s->from)->key),
+                            qs_arena_str(&x->d->arena, qs_compare_row(x->t.c, s->to)->key)};
+        if (!p.from.p || !p.to.p) return qs_nomem(x->e);
+        (*out)[(*n)++] = p;
+    }
+    return true;
+}
+
+/* As one rule, if one says the same. */
+static bool rename_pairs(qs_doctor *x, const qs_rename_pair *pairs, size_t n, bool *done) {
+    qs_action a;
+    bool found = false;
+    if (!qs_rule_for_pairs(qs_compare_resolution(x->t.c), pairs, n, &x->d->arena, &a, &found, x->e))
+        return false;
+    if (!found)
+        a = (qs_action){.kind = QS_ACT_RENAME, .pairs = pairs, .pair_count = n, .bn_eps = __builtin_nan("")};
+    return qs_diag_attempt(x, &a, true, done);
+}
+
+/* Before names: a block that is numbered otherwise may have the name of another one. */
+static bool repair_numbers(qs_doctor *x, bool *done) {
+    qs_rename_pair *pairs = NULL;
+    size_t n = 0;
+    *done = false;
+    if (!qs_match_renumber(x->t.c, &x->d->arena, &pairs, &n, x->e)) return false;
+    return n == 0 || rename_pairs(x, pairs, n, done);
+}
+
+static bool repair_names(qs_doctor *x, bool *done) {
+    qs_rename_pair *pairs;
+    size_t n;
+    *done = false;
+    if (!safe_pairs(x, &pairs, &n)) return false;
+    return n == 0 || rename_pairs(x, pairs, n, done);
+}
+
+/* What is no part of the model whatever the model is, by its name. */
+static bool is_baggage(qs_str key) {
+    switch (qs_cause_of_key(key, true)) {
+    case QS_CAUSE_PROFILER:
+    case QS_CAUSE_LOSS:
+    case QS_CAUSE_EXTRA_STATE:
+    case QS_CAUSE_FX_CONSTANT:
+    case QS_CAUSE_BN_COUNTER: return true;
+    default: return false;
+    }
+}
+
+/* Copies of what is there already, or quantizers nobody asks for, by their names. */
+static bool is_surplus(qs_str key) {
+    qs_cause_id id = qs_cause_of_key(key, true);
+    return id == QS_CAUSE_EMA_PREFIX || id == QS_CAUSE_UNDERSCORES || id == QS_CAUSE_CUSTOM_QUANT;
+}
+
+static qs_diag_gaps find_gaps(const qs_compare *c) {
+    qs_diag_gaps g = {0};
+    for (uint32_t i = 0; i < qs_compare_rows(c); i++) {
+        const qs_row *row = qs_compare_row(c, i);
+        if (!qs_match_is_gap(row)) continue;
+        g.any = true;
+        g.quant |= qs_match_is_quant(row);
+    }
+    return g;
+}
+
+/* A key that may yet belong somewhere stays: where the model lacks something, names alone decide. */
+static bool droppable(const qs_row *row, bool to_float, qs_diag_gaps g) {
+    if (!qs_match_is_spare(row)) return false;
+    if (is_baggage(row->key) || (!g.any && is_surplus(row->key))) return true;
+    /* A packed payload is the weight itself. */
+    return (to_float || !g.quant) && qs_match_is_quant(row) && row->role != QS_ROLE_PACKED;
+}
+
+static bool is_droppable(const qs_doctor *x, const qs_row *row) {
+    return droppable(row, x->to_float, x->gaps);
+}
+
+static bool repair_drop(qs_doctor *x) {
+    bool done;
+    x->gaps = find_gaps(x->t.c);
+    return repair_rows(x, (qs_action){.kind = QS_ACT_DROP}, is_droppable, &done);
+}
+
+/* The row of a BatchNorm's running_mean, for its counter's key; NULL for other keys. */
+static const qs_row *mean_of_counter(const qs_compare *c, qs_str key) {
+    char name[1024];
+    if (!qs_str_is(qs_str_leaf(key), "num_batches_tracked")) return NULL;
+    int n = snprintf(name, sizeof name, "%.*s.running_mean", QS_FMT(qs_str_parent(key)));
+    if (n < 0 || (size_t)n >= sizeof name) return NULL;
+    uint32_t row = qs_compare_find(c, (qs_str){name, (size_t)n});
+    return row == QS_NO_INDEX ? NULL : qs_compare_row(c, row);
+}
+
+/* What may be made without asking: quantizer state, which the first batches find anew, and the counter of a
+ * BatchNorm that is there. An identity BatchNorm in the place of a trained one would load, and be wrong. */
+static bool may_init(const qs_compare *c, const qs_row *row) {
+    if (qs_match_is_quant(row)) return true;
+    const qs_row *mean = mean_of_counter(c, row->key);
+    return mean && !qs_match_is_gap(mean);
+}
+
+typedef struct init_need {
+    QS_VEC(qs_rename_pair) keys; /* that may be made, and can */
+    bool missing;                /* one of them stops a strict load */
+    bool others;                 /* "everything" would make more than these */
+} init_need;
+
+static bool find_needs(qs_doctor *x, init_need *need) {
+    const qs_resolution *r = qs_compare_resolution(x->t.c);
+    qs_init_context ctx;
+    qs_resolution_init_context(r, x->opt->bn_eps, &ctx);
+    for (uint32_t i = 0; i < qs_compare_rows(x->t.c); i++) {
+        const qs_row *row = qs_compare_row(x->t.c, i);
+        if (!qs_match_is_gap(row)) continue;
+        const qs_expected *want = qs_manifest_entry(ctx.target, row->m);
+        if (!qs_init_possible(&ctx, want, NULL)) continue;
+        if (!may_init(x->t.c, row)) {
+            need->others = true;
+            continue;
+        }
+        need->missing |= row->status == QS_STATUS_MISSING;
+        if (!qs_push(&need->keys, (qs_rename_pair){want->key, {"", 0}})) return qs_nomem(x->e);
+    }
+    return true;
+}
+
+static bool repair_init(qs_doctor *x, bool *done) {
+    init_need need = {0};
+    bool ok = find_needs(x, &need);
+    *done = false;
+    qs_action a = {.kind = QS_ACT_INIT,
+                   .scope_kind = QS_SCOPE_SUBTREE,
+                   .scope = {"", 0},
+                   .source = x->opt->source,
+                   .bn_eps = x->opt->bn_eps};
+    if (ok && need.missing && need.others) {
+        qs_rename_pair *kept = QS_ARENA_ARRAY(&x->d->arena, need.keys.n, qs_rename_pair);
+        ok = kept || qs_nomem(x->e);
+        if (ok) memcpy(kept, need.keys.v, need.keys.n * sizeof *kept);
+        a.scope_kind = QS_SCOPE_KEYS;
+        a.pairs = kept;
+        a.pair_count = need.keys.n;
+    }
+    if (ok && need.missing) ok = qs_diag_attempt(x, &a, false, done);
+    qs_vec_free(&need.keys);
+    return ok;
+}
+
+enum { ROUNDS = 6 };
+
+/* A repair can bring the next one to light (a prefix hides float -> QAT), so renames are looked for in
+ * rounds. */
+bool qs_diag_treat(qs_doctor *x, const qs_diag_facts *f) {
+    bool done, versions;
+    if (!repair_versions(x, true, &versions) || !repair_prefix(x, &done)) return false;
+    done = true;
+    for (int round = 0; round < ROUNDS && done; round++) {
+        bool numbers, names;
+        if (!repair_numbers(x, &numbers) || !repair_names(x, &names)) return false;
+        done = numbers || names;
+    }
+    if (!versions && !repair_versions(x, false, &versions)) return false;
+    if (!repair_values(x)) return false;
+    x->to_float = f->quant_here > 0 && f->quant_wanted == 0;
+    return repair_drop(x) && repair_init(x, &done);
+}
