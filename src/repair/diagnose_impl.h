@@ -7,7 +7,8 @@
 
 /* What of the target is missing still. */
 typedef struct qs_diag_gaps {
-    bool any, quant;
+    uint32_t wanted, missing; /* entries of the target */
+    bool quant;               /* a quantizer's is among the missing */
 } qs_diag_gaps;
 
 /* The public part first, so that a pointer to it is a pointer to all. */

@@ -169,9 +169,10 @@ static qs_diag_gaps find_gaps(const qs_compare *c) {
     qs_diag_gaps g = {0};
     for (uint32_t i = 0; i < qs_compare_rows(c); i++) {
         const qs_row *row = qs_compare_row(c, i);
+        g.wanted += row->m != QS_NO_INDEX;
         if (!qs_match_is_gap(row)) continue;
-        g.any = true;
         g.quant |= qs_match_is_quant(row);
+        g.missing++;
     }
     return g;
 }
@@ -179,7 +180,7 @@ static qs_diag_gaps find_gaps(const qs_compare *c) {
 /* A key that may yet belong somewhere stays: where the model lacks something, names alone decide. */
 static bool droppable(const qs_row *row, bool to_float, qs_diag_gaps g) {
     if (!qs_match_is_spare(row)) return false;
-    if (is_baggage(row->key) || (!g.any && is_surplus(row->key))) return true;
+    if (is_baggage(row->key) || (!g.missing && is_surplus(row->key))) return true;
     /* A packed payload is the weight itself. */
     return (to_float || !g.quant) && qs_match_is_quant(row) && row->role != QS_ROLE_PACKED;
 }
@@ -191,6 +192,7 @@ static bool is_droppable(const qs_doctor *x, const qs_row *row) {
 static bool repair_drop(qs_doctor *x) {
     bool done;
     x->gaps = find_gaps(x->t.c);
+    if (x->gaps.missing == x->gaps.wanted) return true; /* another model: dropping helps nobody */
     return repair_rows(x, (qs_action){.kind = QS_ACT_DROP}, is_droppable, &done);
 }
 

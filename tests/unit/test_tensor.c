@@ -319,7 +319,7 @@ static void test_quantized_values(void **state) {
     float want[6];
     for (int i = 0; i < 6; i++) want[i] = ((float)q[i] - 3.0f) * 0.1f;
     check_floats(QUANTIZED(Q8, "(I6\nt", "(I1\nt", "(ctorch\nper_tensor_affine\nF0.1\nI3\nt"), more, 1, want);
-    for (int i = 0; i < 6; i++) want[i] = ((float)q[i] - (float)zeros[i % 3]) * (float)scales[i % 3];
+    for (int i = 0; i < 6; i++) want[i] = (float)(((float)q[i] - (float)zeros[i % 3]) * scales[i % 3]);
     check_floats(QUANTIZED(Q8, "(I2\nI3\nt", "(I3\nI1\nt",
                            "(ctorch\nper_channel_affine\n" TENSOR(STORAGE("DoubleStorage", "s", "3"), "0",
                                                                   "(I3\nt", "(I1\nt")
