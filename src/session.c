@@ -364,7 +364,7 @@ bool qs_session_load_plan(qs_session *s, const char *path, qs_err *e) {
     char *json = NULL;
     size_t n = 0;
     qs_plan *loaded = NULL;
-    if (!qs_file_slurp(path, s->opt.open.limits.json_bytes, &json, &n, e)) return false;
+    if (!qs_file_slurp_json(path, &s->opt.open.limits, &json, &n, e)) return false;
     bool ok = qs_plan_parse(json, n, path, &s->opt.open.limits, &loaded, e);
     free(json);
     if (!ok) return false;

@@ -10,9 +10,9 @@
 
 typedef enum qs_code {
     QS_OK = 0,
-    QS_E_USAGE,       /* the caller (a person at the command line) asked for something that makes no sense */
-    QS_E_INPUT,       /* a file is not what it should be: missing, unreadable, broken, hostile */
-    QS_E_LIMIT,       /* a file exceeds a qs_limits value; the message names the flag that raises it */
+    QS_E_USAGE, /* the caller (a person at the command line) asked for something that makes no sense */
+    QS_E_INPUT, /* a file is not what it should be: missing, unreadable, broken, hostile */
+    QS_E_LIMIT, /* a file exceeds a qs_limits value (the message names the flag that raises it), or 2^32 */
     QS_E_UNSUPPORTED, /* a file is what it claims to be, but qatscope cannot read or write that kind */
     QS_E_REFUSED,     /* the request is well formed, but carrying it out would lose or corrupt something */
     QS_E_IO,          /* reading or writing failed at the operating system; sys_errno says how */

@@ -224,3 +224,11 @@ done:
     qs_file_close(f);
     return ok;
 }
+
+bool qs_file_slurp_json(const char *path, const qs_limits *limits, char **out, size_t *n, qs_err *e) {
+    qs_err own = QS_ERR_INIT;
+    if (qs_file_slurp(path, limits->json_bytes, out, n, &own)) return true;
+    if (own.code == QS_E_LIMIT) return qs_over_limit(e, limits, QS_LIMIT_JSON_BYTES, path, 0);
+    if (e->code == QS_OK) *e = own;
+    return false;
+}

@@ -3,7 +3,7 @@
 #ifndef QS_BASE_FILE_H
 #define QS_BASE_FILE_H
 
-#include "base/err.h"
+#include "base/limits.h"
 
 #include <stddef.h>
 #include <sys/types.h>
@@ -34,5 +34,7 @@ bool qs_file_same(const qs_file *f, const char *path);
 /* The whole of a file of at most `limit` bytes, NUL terminated, owned by the caller (free). "-" is standard
  * input, and a pipe is read to its end. */
 bool qs_file_slurp(const char *path, uint64_t limit, char **out, size_t *n, qs_err *e);
+/* The same for JSON from elsewhere: of at most limits->json_bytes. */
+bool qs_file_slurp_json(const char *path, const qs_limits *limits, char **out, size_t *n, qs_err *e);
 
 #endif

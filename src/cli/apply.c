@@ -84,7 +84,7 @@ static int apply(const apply_args *a, const qs_session_options *opt) {
 
 static bool read_options(apply_args *a, qs_session_options *opt, qs_err *e) {
     *opt = QS_SESSION_OPTIONS_DEFAULT;
-    opt->open.root = a->common.root;
+    opt->open = qs_cli_open_options(&a->common);
     opt->bn_eps = a->bn_eps;
     opt->lenient = true; /* so that all of what does not apply can be told */
     if (!isnan(a->bn_eps) && !(a->bn_eps > 0 && isfinite(a->bn_eps)))
@@ -115,6 +115,7 @@ int qs_cmd_apply(int argc, char **argv) {
         {"torch", 0, QS_OPT_STRING, &a.torch, "VERSION",
          "whose strict load to simulate: 1.7, 1.13, 2.6, 2.14"},
         QS_CLI_OPT_ROOT(&a.common),
+        QS_CLI_OPT_LIMIT(&a.common),
         QS_CLI_OPT_JSON(&a.common),
         QS_CLI_OPT_QUIET(&a.common),
     };

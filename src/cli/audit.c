@@ -134,7 +134,8 @@ typedef struct audit_args {
 static bool audit_one(void *ctx, const char *file, int *status, qs_err *e) {
     const audit_args *x = ctx;
     qs_audit *a = NULL;
-    if (!qs_audit_open(file, NULL, &a, e)) return false;
+    qs_limits limits = qs_cli_open_options(&x->common).limits;
+    if (!qs_audit_open(file, &limits, &a, e)) return false;
     if (x->common.json)
         print_json(file, a);
     else if (x->many)
@@ -150,7 +151,8 @@ static bool audit_one(void *ctx, const char *file, int *status, qs_err *e) {
 int qs_cmd_audit(int argc, char **argv) {
     audit_args *a = calloc(1, sizeof *a);
     if (!a) return 4;
-    const qs_opt opts[] = {QS_CLI_OPT_JSON(&a->common), QS_CLI_OPT_QUIET(&a->common)};
+    const qs_opt opts[] = {QS_CLI_OPT_LIMIT(&a->common), QS_CLI_OPT_JSON(&a->common),
+                           QS_CLI_OPT_QUIET(&a->common)};
     qs_parse p = qs_cli_parse(argc, argv, opts, sizeof opts / sizeof *opts, a->pos, 1, QS_CLI_FILES);
     int status = p == QS_PARSE_DONE ? 0 : 2;
     if (p == QS_PARSE_OK) status = qs_cli_over_files(a->pos, a->common.json, &a->many, audit_one, a);

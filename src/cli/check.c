@@ -208,7 +208,7 @@ static bool judge(const check_args *a, const qs_strict_options *strict, const qs
 
 static bool check_one(void *ctx, const char *file, int *status, qs_err *e) {
     check_args *a = ctx;
-    qs_open_options open = {.root = a->common.root, .limits = QS_LIMITS_DEFAULT};
+    qs_open_options open = qs_cli_open_options(&a->common);
     qs_checkpoint *c = NULL;
     qs_manifest *target = NULL;
     qs_resolution *r = NULL;
@@ -261,6 +261,7 @@ int qs_cmd_check(int argc, char **argv) {
         QS_CLI_OPT_MANIFEST(&a->common),
         QS_CLI_OPT_LOG(&a->common),
         QS_CLI_OPT_ROOT(&a->common),
+        QS_CLI_OPT_LIMIT(&a->common),
         {"torch", 0, QS_OPT_STRING, &a->torch, "VERSION",
          "as PyTorch 1.7, 1.13, 2.6 or 2.14 would (default: the manifest's)"},
         {"no-strict", 0, QS_OPT_FLAG, &a->no_strict, NULL, "as load_state_dict(strict=False)"},

@@ -195,6 +195,88 @@ static const char *near_option(const char *typed, const qs_opt *opts, size_t n) 
     return found;
 }
 
+/* ---- sizes and limits ---- */
+
+/* "5GB" 5e9, "2GiB" and "2G" 2^31, "1000" 1000; false if it is no size. */
+static bool parse_size(const char *text, uint64_t *out) {
+    static const struct {
+        const char *unit;
+        uint64_t bytes;
+    } units[] = {{"", 1},          {"B", 1},        {"KB", 1000},    {"MB", 1000000},   {"GB", 1000000000},
+                 {"K", 1u << 10},  {"M", 1u << 20}, {"G", 1u << 30}, {"KiB", 1u << 10}, {"MiB", 1u << 20},
+                 {"GiB", 1u << 30}};
+    char *end;
+    double n = strtod(text, &end);
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (strcmp(end, units[i].unit) != 0) continue;
+        if (end == text || !(n * (double)units[i].bytes >= 1 && n * (double)units[i].bytes < 9e18))
+            return false;
+        *out = (uint64_t)(n * (double)units[i].bytes);
+        return true;
+    }
+    return false;
+}
+
+/* 268435456 as "256M". */
+static void print_size(uint64_t n) {
+    static const char units[] = {' ', 'K', 'M', 'G', 'T'};
+    size_t unit = 0;
+    for (; n && n % 1024 == 0 && unit + 1 < sizeof units; unit++) n /= 1024;
+    printf("%8" PRIu64 "%c", n, units[unit]);
+}
+
+void qs_cli_print_limits(void) {
+    for (int i = 0; i < QS_LIMIT_COUNT; i++) {
+        const qs_limit_info *x = qs_limit_get((qs_limit_id)i);
+        printf("  %-16s", x->name);
+        print_size(x->standard);
+        printf("  %s\n", x->what);
+    }
+}
+
+static const char *near_limit(const char *typed) {
+    const char *found = NULL;
+    size_t best = SIZE_MAX;
+    for (int i = 0; i < QS_LIMIT_COUNT; i++)
+        if (nearer(typed, qs_limit_get((qs_limit_id)i)->name, &best))
+            found = qs_limit_get((qs_limit_id)i)->name;
+    return found;
+}
+
+static bool no_such_limit(const char *arg) {
+    char typed[64];
+    snprintf(typed, sizeof typed, "%.*s", (int)strcspn(arg, "="), arg);
+    const char *meant = near_limit(typed);
+    fprintf(stderr, "qatscope: --limit: there is no limit '");
+    qs_str_fput_printable(qs_str_of(typed), stderr);
+    fprintf(stderr, meant ? "'; did you mean %s?\n" : "'; --limit help lists them\n", meant);
+    return false;
+}
+
+/* NAME=N */
+static bool store_limit(qs_limits *limits, const char *arg) {
+    uint64_t n;
+    size_t name = strcspn(arg, "=");
+    qs_limit_id id = qs_limit_find(arg, name);
+    if (id == QS_LIMIT_COUNT) return no_such_limit(arg);
+    const qs_limit_info *x = qs_limit_get(id);
+    if (arg[name] == '=' && parse_size(arg + name + 1, &n) && n <= x->most) {
+        qs_limit_set(limits, id, n);
+        return true;
+    }
+    fprintf(stderr, "qatscope: --limit %s wants a number from 1 to %" PRIu64 ", such as %s=%" PRIu64 "\n",
+            x->name, x->most, x->name, x->standard);
+    return false;
+}
+
+qs_open_options qs_cli_open_options(const qs_cli_common *c) {
+    qs_open_options open = {.root = c->root, .limits = c->limits};
+    for (int i = 0; i < QS_LIMIT_COUNT; i++)
+        if (qs_limit_value(&open.limits, (qs_limit_id)i) == 0)
+            qs_limit_set(&open.limits, (qs_limit_id)i, qs_limit_get((qs_limit_id)i)->standard);
+    return open;
+}
+
 enum { MAX_OPTS = 40, OPT_HELP = 1000, OPT_FIRST = 1001 };
 
 static bool store(const qs_opt *o, const char *arg) {
@@ -202,6 +284,7 @@ static bool store(const qs_opt *o, const char *arg) {
     switch (o->kind) {
     case QS_OPT_FLAG: *(bool *)o->to = true; return true;
     case QS_OPT_STRING: *(const char **)o->to = arg; return true;
+    case QS_OPT_LIMIT: return store_limit(o->to, arg);
     case QS_OPT_NUMBER:
         *(double *)o->to = strtod(arg, &end);
         if (*arg && !*end) return true;
@@ -282,6 +365,8 @@ qs_parse qs_cli_parse(int argc, char **argv, const qs_opt *opts, size_t n, const
         if (code == OPT_HELP) return print_help_as(optarg, name, opts, n) ? QS_PARSE_DONE : QS_PARSE_BAD;
         const qs_opt *o = code == '?' || code == ':' ? NULL : option_of(code, opts, n);
         if (!o) complain(code, argv, opts, n);
+        if (o && o->kind == QS_OPT_LIMIT && strcmp(optarg, "help") == 0)
+            return qs_cli_print_limits(), QS_PARSE_DONE;
         if (!o || !store(o, optarg)) goto bad;
     }
     size_t count = (size_t)(argc - optind);
@@ -302,9 +387,9 @@ bad:
 }
 
 int qs_cli_run(int (*command)(int, char **), int argc, const char *const *args) {
-    char *argv[16] = {0};
+    char *argv[QS_CLI_ARGS + 1] = {0};
     /* argv is never written to; its type is older than const */
-    for (int i = 0; i < argc && i < 15; i++) argv[i] = (char *)(uintptr_t)args[i];
+    for (int i = 0; i < argc && i < QS_CLI_ARGS; i++) argv[i] = (char *)(uintptr_t)args[i];
     return command(argc, argv);
 }
 
@@ -387,25 +472,6 @@ static void tell_misfits(const qs_session *s, const char *out) {
         qs_str_fput_printable(qs_resolution_entry(r, i)->key, stderr);
         fprintf(stderr, " (%s)\n", why);
     }
-}
-
-/* "5GB" 5e9, "2GiB" 2^31, "1000" 1000; false if it is no size. */
-static bool parse_size(const char *text, uint64_t *out) {
-    static const struct {
-        const char *unit;
-        uint64_t bytes;
-    } units[] = {{"", 1},           {"B", 1},          {"KB", 1000},     {"MB", 1000000}, {"GB", 1000000000},
-                 {"KiB", 1u << 10}, {"MiB", 1u << 20}, {"GiB", 1u << 30}};
-    char *end;
-    double n = strtod(text, &end);
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
-        if (strcmp(end, units[i].unit) != 0) continue;
-        if (end == text || !(n * (double)units[i].bytes >= 1 && n * (double)units[i].bytes < 9e18))
-            return false;
-        *out = (uint64_t)(n * (double)units[i].bytes);
-        return true;
-    }
-    return false;
 }
 
 bool qs_cli_save(qs_session *s, const qs_cli_saving *how, bool quiet, qs_err *e) {

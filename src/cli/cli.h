@@ -15,7 +15,8 @@
 /* `qatscope A [B]` without a sub-command; argv[0] is the program. */
 int qs_cmd_explore(int argc, char **argv);
 
-/* Runs a sub-command with these arguments (args[0] is its name, at most 15). */
+/* Runs a sub-command with these arguments (args[0] is its name, at most QS_CLI_ARGS). */
+enum { QS_CLI_ARGS = 16 + 2 * QS_LIMIT_COUNT };
 int qs_cli_run(int (*command)(int, char **), int argc, const char *const *args);
 
 typedef enum qs_opt_kind {
@@ -23,6 +24,7 @@ typedef enum qs_opt_kind {
     QS_OPT_STRING, /* const char **to */
     QS_OPT_NUMBER, /* double *to */
     QS_OPT_WHEN,   /* const char **to: auto, always or never */
+    QS_OPT_LIMIT,  /* qs_limits *to: NAME=N sets one of them; may be repeated */
 } qs_opt_kind;
 
 typedef struct qs_opt {
@@ -36,7 +38,7 @@ typedef struct qs_opt {
 
 typedef enum qs_parse {
     QS_PARSE_OK,
-    QS_PARSE_DONE /* --help was printed: exit 0 */,
+    QS_PARSE_DONE /* --help or --limit help was printed: exit 0 */,
     QS_PARSE_BAD /* exit 2 */
 } qs_parse;
 
@@ -46,6 +48,9 @@ typedef enum qs_parse {
  * usage line. */
 qs_parse qs_cli_parse(int argc, char **argv, const qs_opt *opts, size_t n, const char **pos, size_t min,
                       size_t max);
+
+/* A line for each limit of --limit: name, default, what it counts. */
+void qs_cli_print_limits(void);
 
 /* The command somebody may have meant by `typed`, or NULL. */
 const char *qs_cli_near_command(const char *typed);
@@ -68,7 +73,10 @@ int qs_cli_fail(const qs_err *e);
 typedef struct qs_cli_common {
     const char *manifest, *log, *root, *color;
     bool json, quiet, ascii;
+    qs_limits limits; /* 0 where --limit does not say */
 } qs_cli_common;
+/* --root, and the limits: those given, the defaults for the others. */
+qs_open_options qs_cli_open_options(const qs_cli_common *c);
 #define QS_CLI_OPT_MANIFEST(c)                                                                               \
     { "manifest", 'm', QS_OPT_STRING, &(c)->manifest, "FILE", "what the model expects (JSON)" }
 #define QS_CLI_OPT_LOG(c)                                                                                    \
@@ -78,6 +86,11 @@ typedef struct qs_cli_common {
     }
 #define QS_CLI_OPT_ROOT(c)                                                                                   \
     { "root", 0, QS_OPT_STRING, &(c)->root, "NAME", "which state dict of the file: model, ema, a.b, ..." }
+#define QS_CLI_OPT_LIMIT(c)                                                                                  \
+    {                                                                                                        \
+        "limit", 0, QS_OPT_LIMIT, &(c)->limits, "NAME=N",                                                    \
+            "let a file you trust ask for more (or less); `--limit help` lists them"                         \
+    }
 #define QS_CLI_OPT_JSON(c)                                                                                   \
     { "json", 0, QS_OPT_FLAG, &(c)->json, NULL, "the same as data, for scripts" }
 #define QS_CLI_OPT_QUIET(c)                                                                                  \

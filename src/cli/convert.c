@@ -43,7 +43,7 @@ static void print_result(const convert_args *a, uint32_t entries, uint32_t dropp
 
 static bool convert(const convert_args *a, qs_err *e) {
     qs_session_options opt = QS_SESSION_OPTIONS_DEFAULT;
-    opt.open.root = a->common.root;
+    opt.open = qs_cli_open_options(&a->common);
     qs_session *s = qs_cli_session(&opt, a->pos[0], NULL, &a->common, e);
     uint32_t dropped = 0;
     bool ok = s && (!a->drop || drop_misfits(s, a->saving.out, &dropped, e)) &&
@@ -63,6 +63,7 @@ int qs_cmd_convert(int argc, char **argv) {
         QS_CLI_OPT_BARE(&a.saving),
         QS_CLI_OPT_SHARD_SIZE(&a.saving),
         QS_CLI_OPT_ROOT(&a.common),
+        QS_CLI_OPT_LIMIT(&a.common),
         QS_CLI_OPT_JSON(&a.common),
         QS_CLI_OPT_QUIET(&a.common),
     };

@@ -251,7 +251,7 @@ static void print_end(const diff *d) {
 }
 
 static int run(const diff_args *a) {
-    qs_open_options open = {.root = a->common.root, .limits = QS_LIMITS_DEFAULT};
+    qs_open_options open = qs_cli_open_options(&a->common);
     qs_checkpoint *ca = NULL, *cb = NULL;
     qs_err e = QS_ERR_INIT;
     diff d = {.args = a, .e = &e};
@@ -278,6 +278,7 @@ int qs_cmd_diff(int argc, char **argv) {
          "equal numbers in another dtype count as the same; implies --values"},
         {"all", 0, QS_OPT_FLAG, &a.all, NULL, "list the entries that are the same too"},
         QS_CLI_OPT_ROOT(&a.common),
+        QS_CLI_OPT_LIMIT(&a.common),
         QS_CLI_OPT_JSON(&a.common),
         QS_CLI_OPT_QUIET(&a.common),
     };

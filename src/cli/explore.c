@@ -4,6 +4,7 @@
 #include "config_file.h"
 #include "ui/ui.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@ static qs_parse parse(int argc, char **argv, explore_args *x) {
         QS_CLI_OPT_MANIFEST(&x->common),
         QS_CLI_OPT_LOG(&x->common),
         QS_CLI_OPT_ROOT(&x->common),
+        QS_CLI_OPT_LIMIT(&x->common),
         {"plan", 'p', QS_OPT_STRING, &x->plan, "PLAN", "start with the actions of this plan"},
         {"torch", 0, QS_OPT_STRING, &x->torch, "VERSION",
          "whose strict load to simulate: 1.7, 1.13, 2.6, 2.14"},
@@ -44,7 +46,8 @@ static qs_parse parse(int argc, char **argv, explore_args *x) {
 
 /* No screen to draw on: say what `check` or `diff` would. */
 static int explore_headless(const explore_args *x) {
-    const char *args[10];
+    const char *args[QS_CLI_ARGS];
+    char limits[QS_LIMIT_COUNT][48];
     int n = 0;
     bool target = x->common.manifest || x->common.log || x->pos[1];
     args[n++] = target ? "check" : "ls";
@@ -61,6 +64,13 @@ static int explore_headless(const explore_args *x) {
     if (x->common.root) {
         args[n++] = "--root";
         args[n++] = x->common.root;
+    }
+    for (int i = 0; i < QS_LIMIT_COUNT; i++) {
+        uint64_t value = qs_limit_value(&x->common.limits, (qs_limit_id)i);
+        if (!value) continue;
+        snprintf(limits[i], sizeof limits[i], "%s=%" PRIu64, qs_limit_get((qs_limit_id)i)->name, value);
+        args[n++] = "--limit";
+        args[n++] = limits[i];
     }
     return qs_cli_run(target ? qs_cmd_check : qs_cmd_ls, n, args);
 }
@@ -123,7 +133,7 @@ static bool print_config(const explore_args *x, const qs_config *c, qs_err *e) {
 
 static bool explore(const explore_args *x, const qs_config *config, qs_err *e) {
     qs_session_options opt = QS_SESSION_OPTIONS_DEFAULT;
-    opt.open.root = x->common.root;
+    opt.open = qs_cli_open_options(&x->common);
     opt.bn_eps = x->bn_eps;
     if (x->torch && !(opt.strict.torch_minor = qs_cli_torch_version(x->torch)))
         return qs_fail(e, QS_E_USAGE, "--torch wants a version such as 1.13 or 2.6, not '%s'", x->torch);

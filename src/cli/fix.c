@@ -304,7 +304,7 @@ static int fix(const fix_args *a, const qs_session_options *opt) {
 
 static bool read_options(fix_args *a, qs_session_options *opt, qs_err *e) {
     *opt = QS_SESSION_OPTIONS_DEFAULT;
-    opt->open.root = a->common.root;
+    opt->open = qs_cli_open_options(&a->common);
     opt->bn_eps = a->bn_eps;
     if (!a->common.manifest && !a->common.log && !a->pos[1])
         return qs_fail(e, QS_E_USAGE, "nothing to fit it to: give -m MANIFEST, or a second checkpoint");
@@ -341,6 +341,7 @@ int qs_cmd_fix(int argc, char **argv) {
         {"torch", 0, QS_OPT_STRING, &a.torch, "VERSION",
          "whose strict load to satisfy: 1.7, 1.13, 2.6, 2.14"},
         QS_CLI_OPT_ROOT(&a.common),
+        QS_CLI_OPT_LIMIT(&a.common),
         QS_CLI_OPT_JSON(&a.common),
         QS_CLI_OPT_QUIET(&a.common),
     };

@@ -355,7 +355,7 @@ static bool ls_one(void *ctx, const char *path, int *status, qs_err *e) {
     const qs_cli_common *common = &a->common;
     ls_options opt = a->opt;
     *status = 0;
-    qs_open_options open = {.root = common->root, .limits = QS_LIMITS_DEFAULT};
+    qs_open_options open = qs_cli_open_options(common);
     qs_checkpoint *c = NULL;
     if (!qs_checkpoint_open(path, &open, &c, e)) return false;
     ls_context x = {.c = c, .opt = opt};
@@ -389,6 +389,7 @@ int qs_cmd_ls(int argc, char **argv) {
         {"values", 0, QS_OPT_FLAG, &a->opt.values, NULL,
          "a CRC-32 of every tensor's elements (reads them all)"},
         QS_CLI_OPT_ROOT(&a->common),
+        QS_CLI_OPT_LIMIT(&a->common),
         QS_CLI_OPT_JSON(&a->common),
         QS_CLI_OPT_QUIET(&a->common),
         QS_CLI_OPT_COLOR(&a->common),

@@ -77,7 +77,11 @@ static void print_man(void) {
            ".SH COMMANDS\n",
            QATSCOPE_VERSION);
     print_all("--help=man");
-    printf(".SH EXIT STATUS\n0 fine, 1 differs or would not load, 2 usage, 3 bad input, 4 I/O.\n"
+    printf(".SH LIMITS\nA file that asks for more than these is refused; \\-\\-limit NAME=N (K, M and G are "
+           "2^10, 2^20 and "
+           "2^30) changes one. The defaults:\n.PP\n.nf\n");
+    qs_cli_print_limits();
+    printf(".fi\n.SH EXIT STATUS\n0 fine, 1 differs or would not load, 2 usage, 3 bad input, 4 I/O.\n"
            ".SH ENVIRONMENT\n.TP\n.B NO_COLOR\nno colours, where \\-\\-color does not say otherwise\n");
 }
 
@@ -90,7 +94,9 @@ static void print_completion(void) {
     }
     const char *const args[] = {"qatscope", "--help=words"};
     qs_cli_run(qs_cmd_explore, 2, args);
-    printf("  esac\n  [ \"$COMP_CWORD\" = 1 ] && words=\"$words");
+    printf("  esac\n  case ${COMP_WORDS[COMP_CWORD-1]} in\n    --limit) words='help");
+    for (int i = 0; i < QS_LIMIT_COUNT; i++) printf(" %s=", qs_limit_get((qs_limit_id)i)->name);
+    printf("' ;;\n  esac\n  [ \"$COMP_CWORD\" = 1 ] && words=\"$words");
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) printf(" %s", commands[i].name);
     printf("\"\n  COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}\ncomplete -o default -F _qatscope "
            "qatscope\n");

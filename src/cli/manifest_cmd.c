@@ -13,7 +13,7 @@ static void tell(const qs_config_count *n) {
 }
 
 static bool from_checkpoint(const char *path, const qs_cli_common *common, const char *out, qs_err *e) {
-    qs_open_options open = {.root = common->root, .limits = QS_LIMITS_DEFAULT};
+    qs_open_options open = qs_cli_open_options(common);
     qs_checkpoint *c = NULL;
     qs_manifest *m = NULL;
     qs_buf b = {0};
@@ -37,6 +37,7 @@ int qs_cmd_manifest(int argc, char **argv) {
         {"exporter", 0, QS_OPT_FLAG, &exporter, NULL,
          "print the Python script that writes a manifest from a model"},
         QS_CLI_OPT_ROOT(&common),
+        QS_CLI_OPT_LIMIT(&common),
         QS_CLI_OPT_QUIET(&common),
     };
     qs_parse p = qs_cli_parse(argc, argv, opts, sizeof opts / sizeof *opts, pos, 0, 1);

@@ -70,7 +70,7 @@ static int run(const plan_args *a) {
     qs_err e = QS_ERR_INIT;
     qs_buf text = {0};
     int status = 0;
-    opt.open.root = a->common.root;
+    opt.open = qs_cli_open_options(&a->common);
     opt.lenient = !derives; /* nothing is derived from a plan that does not apply */
     qs_session *s = qs_cli_session(&opt, a->pos[1], a->b, &a->common, &e);
     bool ok = s && qs_session_load_plan(s, a->pos[0], &e);
@@ -111,6 +111,7 @@ int qs_cmd_plan(int argc, char **argv) {
         {"b", 'b', QS_OPT_STRING, &a.b, "B",
          "a second checkpoint: copied from, and the target without a manifest"},
         QS_CLI_OPT_ROOT(&a.common),
+        QS_CLI_OPT_LIMIT(&a.common),
         QS_CLI_OPT_JSON(&a.common),
         QS_CLI_OPT_QUIET(&a.common),
     };

@@ -101,7 +101,8 @@ static bool verify_one(void *ctx, const char *file, int *status, qs_err *e) {
     qs_verify *v = NULL;
     qs_progress progress = {show_progress, &m};
     bool talk = !a->common.quiet && isatty(STDERR_FILENO);
-    bool ok = qs_verify_file(file, NULL, talk ? &progress : NULL, &v, e);
+    qs_limits limits = qs_cli_open_options(&a->common).limits;
+    bool ok = qs_verify_file(file, &limits, talk ? &progress : NULL, &v, e);
     if (m.shown) fprintf(stderr, "\r\033[K");
     if (!ok) return false;
     if (a->common.json)
@@ -118,7 +119,8 @@ static bool verify_one(void *ctx, const char *file, int *status, qs_err *e) {
 int qs_cmd_verify(int argc, char **argv) {
     verify_args *a = calloc(1, sizeof *a);
     if (!a) return 4;
-    const qs_opt opts[] = {QS_CLI_OPT_JSON(&a->common), QS_CLI_OPT_QUIET(&a->common)};
+    const qs_opt opts[] = {QS_CLI_OPT_LIMIT(&a->common), QS_CLI_OPT_JSON(&a->common),
+                           QS_CLI_OPT_QUIET(&a->common)};
     qs_parse p = qs_cli_parse(argc, argv, opts, sizeof opts / sizeof *opts, a->pos, 1, QS_CLI_FILES);
     int status = p == QS_PARSE_DONE ? 0 : 2;
     if (p == QS_PARSE_OK) status = qs_cli_over_files(a->pos, a->common.json, &a->many, verify_one, a);

@@ -28,7 +28,7 @@ static bool add_record(qs_audit *a, qs_container *c, uint32_t i, const qs_limits
     size_t n, end;
     qs_str name = qs_arena_str(&a->arena, qs_container_record(c, i)->name);
     if (!name.p) return qs_nomem(e);
-    if (!qs_record_slurp(c, i, limits->pickle_bytes, &data, &n, e)) return false;
+    if (!qs_record_slurp(c, i, limits, QS_LIMIT_PICKLE_BYTES, &data, &n, e)) return false;
     bool ok = qs_audit_add(a, data, n, name.p, 0, limits, &end, e);
     free(data);
     return ok;
@@ -91,7 +91,7 @@ static bool audit_chunk(qs_audit *a, const qs_file *metadata, const qs_dcp *d, q
     size_t n, end;
     qs_str name = qs_arena_str(&a->arena, key);
     ok = name.p || qs_nomem(e);
-    if (ok && r != UINT32_MAX && qs_record_slurp(c, r, limits->pickle_bytes, &data, &n, &ignored))
+    if (ok && r != UINT32_MAX && qs_record_slurp(c, r, limits, QS_LIMIT_PICKLE_BYTES, &data, &n, &ignored))
         ok = qs_audit_add(a, data, n, name.p, 0, limits, &end, e);
     free(data);
     qs_container_close(c);

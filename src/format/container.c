@@ -5,7 +5,6 @@
 #include "format/parts.h"
 #include "format/zip_dir.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <zlib.h>
 
@@ -195,16 +194,26 @@ static bool inflate_into(const qs_container *c, uint32_t i, char *out, qs_err *e
     return ok;
 }
 
+static bool over_limit(const qs_container *c, uint32_t i, const qs_limits *limits, qs_limit_id limit,
+                       uint64_t bytes, qs_err *e) {
+    char who[200];
+    snprintf(who, sizeof who, "%.120s: record %.*s", qs_file_path(c->file),
+             (int)(c->records[i].name.n < 60 ? c->records[i].name.n : 60), c->records[i].name.p);
+    return qs_over_limit(e, limits, limit, who, bytes);
+}
+
 static bool may_inflate(const qs_container *c, uint32_t i, qs_err *e) {
     const qs_zip_entry *x = &c->entries[i];
-    uint64_t total = 4 * qs_file_size(c->file);
-    if (total < 1ull << 30) total = 1ull << 30;
-    if (qs_str_is(c->records[i].name, "data.pkl")) total = c->limits.pickle_bytes;
+    bool pickle = qs_str_is(c->records[i].name, "data.pkl");
+    uint64_t total = c->limits.unpacked_bytes, before = pickle ? 0 : c->cache->bytes;
+    if (total / 4 < qs_file_size(c->file)) total = 4 * qs_file_size(c->file);
+    if (pickle) total = c->limits.pickle_bytes;
     /* DEFLATE makes at most 1032 bytes out of one. */
     if (x->size / 1032 > x->stored_size)
         return record_fail(c, i, QS_E_INPUT, e, "claims a size its compressed bytes cannot unpack to");
-    if (x->size > total || (total != c->limits.pickle_bytes && c->cache->bytes > total - x->size))
-        return record_fail(c, i, QS_E_LIMIT, e, "unpacks to more bytes than a checkpoint may have");
+    if (x->size > total || before > total - x->size)
+        return over_limit(c, i, &c->limits, pickle ? QS_LIMIT_PICKLE_BYTES : QS_LIMIT_UNPACKED,
+                          before + x->size, e);
     return true;
 }
 
@@ -236,13 +245,12 @@ bool qs_record_read(const qs_container *c, uint32_t record, uint64_t offset, voi
     return true;
 }
 
-bool qs_record_slurp(const qs_container *c, uint32_t record, uint64_t limit, char **out, size_t *n,
-                     qs_err *e) {
+bool qs_record_slurp(const qs_container *c, uint32_t record, const qs_limits *limits, qs_limit_id limit,
+                     char **out, size_t *n, qs_err *e) {
     if (record >= c->count) return qs_fail(e, QS_E_INPUT, "%s: no such record", qs_file_path(c->file));
     uint64_t size = c->records[record].size;
-    if (size > limit || size >= SIZE_MAX)
-        return qs_fail(e, QS_E_LIMIT, "%s: record %.*s has %" PRIu64 " bytes, the limit is %" PRIu64,
-                       qs_file_path(c->file), QS_FMT(c->records[record].name), size, limit);
+    if (size > qs_limit_value(limits, limit) || size >= SIZE_MAX)
+        return over_limit(c, record, limits, limit, size, e);
     char *p = malloc((size_t)size + 1);
     if (!p) return qs_nomem(e);
     if (!qs_record_read(c, record, 0, p, (size_t)size, e)) {
@@ -324,8 +332,6 @@ bool qs_container_open(qs_file *f, const qs_limits *limits, qs_container **out, 
     c->limits = *limits;
     c->limits.progress = NULL; /* the caller's, for the time of this call */
     bool ok = qs_zip_find_end(f, &end, e) && qs_zip_read_dir(f, &end, limits, &c->directory, &c->entries, e);
-    if (ok && end.entries > UINT32_MAX - 1)
-        ok = qs_fail(e, QS_E_LIMIT, "%s: too many zip entries", qs_file_path(f));
     if (ok) c->count = (uint32_t)end.entries;
     ok = ok && add_records(c, e) && find_kind(c, e) && check_version(c, e) && check_byteorder(c, e);
     ok = ok && (c->count > CROSS_CHECK_MAX || check_all(c, e));

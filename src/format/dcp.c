@@ -41,7 +41,7 @@ static bool read_sizes(reader *r, qs_str key, qs_node n, uint32_t *ndim, const i
     qs_node tuple = size_tuple(r->g, n);
     size_t count = qs_node_len(r->g, tuple);
     if (tuple == QS_NODE_NONE) return fail(r, key, "has a size that is none");
-    if (count > r->limits->ndim) return fail(r, key, "has too many dimensions");
+    if (count > r->limits->ndim) return fail(r, key, "has more dimensions than --limit dimensions");
     r->work += 1 + count;
     if (r->work > r->max_work) return fail(r, key, "repeats what others have too often");
     int64_t *v = QS_ARENA_ARRAY(&r->d->arena, count + 1, int64_t);
@@ -218,9 +218,8 @@ bool qs_dcp_read(const qs_file *f, const qs_limits *limits, qs_dcp **out, qs_err
     qs_dcp *d = calloc(1, sizeof *d);
     reader r = {.d = d, .limits = limits, .err = e};
     if (!d) return qs_nomem(e);
-    bool ok = n <= limits->pickle_bytes ||
-              qs_fail(e, QS_E_LIMIT, "%s: has %llu bytes, the limit is %llu", qs_file_path(f),
-                      (unsigned long long)n, (unsigned long long)limits->pickle_bytes);
+    bool ok =
+        n <= limits->pickle_bytes || qs_over_limit(e, limits, QS_LIMIT_PICKLE_BYTES, qs_file_path(f), n);
     if (ok) {
         d->bytes = malloc((size_t)n + 1);
         ok = d->bytes ? qs_file_read(f, 0, d->bytes, (size_t)n, e) : qs_nomem(e);

@@ -7,7 +7,6 @@
 #include "format/pickle_ops.h"
 #include "format/pickle_text.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 
 typedef struct vm {
@@ -51,10 +50,8 @@ static bool unsupported(vm *m, const char *why) {
                       qs_pickle_op_name(m->op), m->at, why);
 }
 
-static bool over(vm *m, const char *what, uint64_t limit) {
-    return qs_fail_at(m->err, QS_E_LIMIT, m->in.record, m->at,
-                      "%s: more than %" PRIu64 " %s at byte %zu; no real checkpoint needs that many",
-                      m->in.record, limit, what, m->at);
+static bool over(vm *m, qs_limit_id limit, uint64_t got) {
+    return qs_over_limit_at(m->err, m->lim, limit, m->in.record, got, m->in.record, m->at);
 }
 
 /* ---- stack and marks ---- */
@@ -65,7 +62,7 @@ static size_t fence(const vm *m) {
 
 static bool push(vm *m, qs_node n) {
     if (n == QS_NODE_NONE) return qs_nomem(m->err);
-    if (m->stack.n >= m->lim->stack) return over(m, "objects on the stack", m->lim->stack);
+    if (m->stack.n >= m->lim->stack) return over(m, QS_LIMIT_STACK, 0);
     return qs_push(&m->stack, n) || qs_nomem(m->err);
 }
 
@@ -91,7 +88,7 @@ static bool pop_mark(vm *m, size_t *from) {
 }
 
 static bool op_mark(vm *m) {
-    if (m->marks.n >= m->lim->marks) return over(m, "open marks", m->lim->marks);
+    if (m->marks.n >= m->lim->marks) return over(m, QS_LIMIT_MARKS, 0);
     return qs_push(&m->marks, (uint32_t)m->stack.n) || qs_nomem(m->err);
 }
 
@@ -116,7 +113,7 @@ static bool op_pop_mark(vm *m) {
 
 static bool put(vm *m, uint32_t index) {
     if (!need(m, 1)) return false;
-    if (m->memo.count >= m->lim->memo) return over(m, "memo entries", m->lim->memo);
+    if (m->memo.count >= m->lim->memo) return over(m, QS_LIMIT_MEMO, 0);
     return qs_memo_put(&m->memo, index, top(m, 0)) || qs_nomem(m->err);
 }
 
@@ -179,7 +176,7 @@ static bool push_le(vm *m, qs_str le) {
 /* `n` bytes of argument, checked against the limit before they are looked at. */
 static qs_str argument(vm *m, uint64_t n) {
     if (qs_reader_ok(&m->in) && n > m->lim->string_bytes && n <= qs_reader_left(&m->in))
-        over(m, "bytes in one string", m->lim->string_bytes);
+        over(m, QS_LIMIT_STRING_BYTES, n);
     return qs_read_bytes(&m->in, n);
 }
 
@@ -221,7 +218,7 @@ static bool op_text_string(vm *m) {
     qs_str line = qs_read_line(&m->in), s = {0};
     bool nomem = false, quoted = m->op == PK_STRING;
     if (!qs_reader_ok(&m->in)) return false;
-    if (line.n > m->lim->string_bytes) return over(m, "bytes in one string", m->lim->string_bytes);
+    if (line.n > m->lim->string_bytes) return over(m, QS_LIMIT_STRING_BYTES, line.n);
     if (quoted ? qs_text_quoted(&m->g->arena, line, &s, &nomem)
                : qs_text_unicode(&m->g->arena, line, &s, &nomem))
         return quoted ? push_str8(m, s) : push_text(m, QS_NODE_STR, s);
@@ -565,7 +562,7 @@ static bool run(vm *m) {
             m->op = m->in.p[m->in.at++];
         else
             return qs_read_u8(&m->in), false; /* which says that the end is missing */
-        if (++m->ops > m->lim->opcodes) return over(m, "opcodes", m->lim->opcodes);
+        if (++m->ops > m->lim->opcodes) return over(m, QS_LIMIT_OPCODES, 0);
         if (m->ops % OPS_A_STEP == 0 && !qs_progress_step(m->lim->progress, m->at, m->in.n, m->err))
             return false;
         if (m->op == PK_STOP) break;
@@ -581,8 +578,7 @@ static bool run(vm *m) {
 bool qs_pickle_read(const void *data, size_t n, const char *record, const qs_limits *limits, qs_graph **out,
                     qs_err *e) {
     if (n > limits->pickle_bytes || n >= UINT32_MAX)
-        return qs_fail_at(e, QS_E_LIMIT, record, 0, "%s is %zu bytes, the limit is %" PRIu64, record, n,
-                          limits->pickle_bytes);
+        return qs_over_limit(e, limits, QS_LIMIT_PICKLE_BYTES, record, n);
     qs_err own = QS_ERR_INIT; /* the cursor reads this one: *e may hold an older error */
     vm m = {.lim = limits, .err = &own, .in = {.p = data, .n = n, .record = record, .err = &own}};
     m.fold_budget = 4 * n; /* each text, list and set once, Latin-1 doubled by UTF-8 */

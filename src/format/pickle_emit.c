@@ -4,7 +4,6 @@
 #include "base/vec.h"
 #include "format/pickle_ops.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 
 enum { BUFFER = 1 << 16, BATCH = 1000 /* items per APPENDS or SETITEMS, as Python */ };
@@ -303,7 +302,7 @@ typedef struct walk {
     qs_emit *m;
     const qs_graph *g;
     uint32_t *memo;
-    uint64_t depth;
+    const qs_limits *limits;
     qs_err *e;
 } walk;
 
@@ -369,10 +368,9 @@ static bool visit(walk *w, qs_node n) {
         return !failed && qs_emit_put_node(m, w->g, n, w->e);
     if (failed) return false;
     if (emit_atom(w, n, &ok)) return ok;
-    if (m->frames.n >= w->depth)
-        return qs_fail(w->e, QS_E_LIMIT,
-                       "objects nested more than %" PRIu64 " deep (byte %" PRIu64 " of the pickle)", w->depth,
-                       qs_node_offset(w->g, n));
+    if (m->frames.n >= w->limits->depth)
+        return qs_over_limit_at(w->e, w->limits, QS_LIMIT_DEPTH, "objects to write", 0, "data.pkl",
+                                qs_node_offset(w->g, n));
     frame f = {.n = n, .batch = CLOSED};
     return open_node(w, n) && (qs_push(&m->frames, f) || qs_nomem(w->e));
 }
@@ -515,7 +513,7 @@ static bool step(walk *w) {
 }
 
 bool qs_emit_node(qs_emit *m, const qs_graph *g, qs_node n, const qs_limits *limits, qs_err *e) {
-    walk w = {.m = m, .g = g, .memo = memo_of(m, g, e), .depth = limits->depth, .e = e};
+    walk w = {.m = m, .g = g, .memo = memo_of(m, g, e), .limits = limits, .e = e};
     size_t base = m->frames.n;
     bool ok = w.memo && visit(&w, n);
     while (ok && m->frames.n > base) ok = step(&w);

@@ -7,7 +7,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { LENGTH = 8, MOST_HEADER = 100000000, HEADER_LIMIT = 32 << 20, MAX_DEPTH = 128 };
+enum { LENGTH = 8, MOST_HEADER = 100000000, MAX_DEPTH = 128 };
 
 typedef struct parser {
     qs_safetensors *s;
@@ -321,9 +321,7 @@ bool qs_safetensors_read(const qs_file *f, const qs_limits *limits, qs_safetenso
         return qs_fail(e, QS_E_INPUT,
                        "%s: a safetensors header of %" PRIu64 " bytes does not fit; is the file cut short?",
                        qs_file_path(f), n);
-    if (n > HEADER_LIMIT)
-        return qs_fail(e, QS_E_LIMIT, "%s: a safetensors header of %" PRIu64 " bytes, the limit is %d",
-                       qs_file_path(f), n, HEADER_LIMIT);
+    if (n > limits->header_bytes) return qs_over_limit(e, limits, QS_LIMIT_HEADER_BYTES, qs_file_path(f), n);
     char *json = malloc((size_t)n + 1);
     if (!json) return qs_nomem(e);
     bool ok = qs_file_read(f, LENGTH, json, (size_t)n, e) &&

@@ -174,9 +174,7 @@ static bool parse_entry(dir *d, uint64_t i, qs_zip_entry *x) {
     size_t name = u16(p + 28), extra = u16(p + 30), comment = u16(p + 32);
     if (name + extra + comment > d->n - d->at - CENTRAL_SIZE) return bad_entry(d, i, "is cut short");
     if (name > d->lim->zip_name_bytes)
-        return qs_fail(d->e, QS_E_LIMIT,
-                       "%s: entry %" PRIu64 " has a name of %zu bytes, the limit is %" PRIu64,
-                       qs_file_path(d->f), i, name, d->lim->zip_name_bytes);
+        return qs_over_limit(d->e, d->lim, QS_LIMIT_ZIP_NAME, qs_file_path(d->f), name);
     *x = (qs_zip_entry){.name = {p + CENTRAL_SIZE, name},
                         .flags = u16(p + 8),
                         .method = u16(p + 10),
@@ -228,11 +226,9 @@ static bool check_ranges(const dir *d, qs_zip_entry *v, uint64_t n, uint64_t dir
 
 static bool check_limits(const qs_file *f, const qs_zip_end *end, const qs_limits *lim, qs_err *e) {
     if (end->entries > lim->zip_entries)
-        return qs_fail(e, QS_E_LIMIT, "%s: has %" PRIu64 " zip entries, the limit is %" PRIu64,
-                       qs_file_path(f), end->entries, lim->zip_entries);
+        return qs_over_limit(e, lim, QS_LIMIT_ZIP_ENTRIES, qs_file_path(f), end->entries);
     if (end->directory_size > lim->zip_directory_bytes)
-        return qs_fail(e, QS_E_LIMIT, "%s: has a zip directory of %" PRIu64 " bytes, the limit is %" PRIu64,
-                       qs_file_path(f), end->directory_size, lim->zip_directory_bytes);
+        return qs_over_limit(e, lim, QS_LIMIT_ZIP_DIRECTORY, qs_file_path(f), end->directory_size);
     if (end->entries == 0) return qs_fail(e, QS_E_INPUT, "%s: is an empty zip archive", qs_file_path(f));
     if (end->entries > end->directory_size / CENTRAL_SIZE)
         return broken(f, e, "its directory is too small for the entries it claims");

@@ -107,7 +107,8 @@ static bool open_into(qs_checkpoint *c, const char *path, const qs_open_options 
     uint32_t r = qs_container_find(c->container, QS_STR("data.pkl"));
     if (r == QS_NONE) return qs_fail(e, QS_E_INPUT, "a zip archive without data.pkl is no torch checkpoint");
     read_byteorder(c);
-    return qs_record_slurp(c->container, r, c->limits.pickle_bytes, &c->pickle, &c->pickle_bytes, e) &&
+    return qs_record_slurp(c->container, r, &c->limits, QS_LIMIT_PICKLE_BYTES, &c->pickle, &c->pickle_bytes,
+                           e) &&
            qs_pickle_read(c->pickle, c->pickle_bytes, "data.pkl", &c->limits, &c->graph, e) &&
            qs_ckpt_scan_tensors(c, e) && qs_ckpt_find_roots(c, opt ? opt->root : NULL, e) &&
            fill_chosen(c, e);
@@ -162,6 +163,10 @@ const qs_graph *qs_checkpoint_graph(const qs_checkpoint *c) {
 }
 size_t qs_checkpoint_pickle_bytes(const qs_checkpoint *c) {
     return c->pickle_bytes;
+}
+
+const qs_limits *qs_checkpoint_limits(const qs_checkpoint *c) {
+    return &c->limits;
 }
 
 uint32_t qs_checkpoint_root_count(const qs_checkpoint *c) {

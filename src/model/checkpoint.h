@@ -39,6 +39,7 @@ const char *qs_checkpoint_path(const qs_checkpoint *c);
 const qs_container *qs_checkpoint_container(const qs_checkpoint *c);
 const qs_graph *qs_checkpoint_graph(const qs_checkpoint *c);
 size_t qs_checkpoint_pickle_bytes(const qs_checkpoint *c);
+const qs_limits *qs_checkpoint_limits(const qs_checkpoint *c); /* it was opened with; no progress in them */
 
 /* All roots found, the chosen one among them. */
 uint32_t qs_checkpoint_root_count(const qs_checkpoint *c);

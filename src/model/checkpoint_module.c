@@ -82,9 +82,14 @@ static bool set_has(walk *w, qs_node set, qs_str name) {
 }
 
 static bool fail_endless(walk *w, qs_node n) {
-    return qs_fail_at(w->e, QS_E_LIMIT, "data.pkl", qs_node_offset(w->g, n),
-                      "the module tree never ends: modules contain each other, or %llu levels are too deep",
-                      (unsigned long long)w->c->limits.depth);
+    return qs_fail_at(w->e, QS_E_INPUT, "data.pkl", qs_node_offset(w->g, n),
+                      "the module tree never ends: modules contain each other");
+}
+
+static bool fail_deep(walk *w, qs_node n) {
+    return qs_over_limit_at(w->e, &w->c->limits, QS_LIMIT_DEPTH,
+                            "a module tree that never ends because modules contain each other, or is deep", 0,
+                            "data.pkl", qs_node_offset(w->g, n));
 }
 
 /* "prefix" + name in the arena. */
@@ -92,8 +97,8 @@ static bool full_key(walk *w, qs_str name, qs_str *out) {
     size_t n = w->prefix.n + name.n;
     w->key_bytes += n;
     if (w->key_bytes > w->c->limits.pickle_bytes)
-        return qs_fail(w->e, QS_E_LIMIT, "the names of the module's entries exceed %llu bytes",
-                       (unsigned long long)w->c->limits.pickle_bytes);
+        return qs_over_limit(w->e, &w->c->limits, QS_LIMIT_PICKLE_BYTES, "the names of the module's entries",
+                             0);
     char *p = qs_arena_alloc(&w->c->arena, n + 1);
     if (!p) return qs_nomem(w->e);
     if (w->prefix.n) memcpy(p, w->prefix.p, w->prefix.n);
@@ -138,7 +143,8 @@ static bool add_module(walk *w, qs_node n, qs_node state) {
 static bool enter(walk *w, qs_node n) {
     qs_node state = qs_ckpt_module_state(w->g, n);
     w->c->work += 1 + 4 * qs_node_pairs(w->g, state); /* four look-ups below */
-    if (w->c->work > w->c->max_work || w->stack.n >= w->c->limits.depth) return fail_endless(w, n);
+    if (w->c->work > w->c->max_work) return fail_endless(w, n);
+    if (w->stack.n >= w->c->limits.depth) return fail_deep(w, n);
     if (w->fill && !add_module(w, n, state)) return false;
     qs_node hidden = qs_node_get(w->g, state, "_non_persistent_buffers_set");
     if (!emit_entries(w, qs_node_get(w->g, state, "_parameters"), QS_NODE_NONE, true)) return false;

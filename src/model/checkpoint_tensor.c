@@ -142,7 +142,10 @@ static bool read_ints(decoder *d, qs_node n, const char *what, const int64_t **o
     qs_node_kind kind = qs_node_kind_of(d->g, n);
     if (kind != QS_NODE_TUPLE && kind != QS_NODE_LIST) return bad(d, "its %s is no tuple", what), false;
     size_t len = qs_node_len(d->g, n);
-    if (len > d->c->limits.ndim) return bad(d, "it has %zu dimensions", len), false;
+    if (len > d->c->limits.ndim)
+        return bad(d, "it has %zu dimensions, more than --limit dimensions=%llu", len,
+                   (unsigned long long)d->c->limits.ndim),
+               false;
     int64_t *v = len ? QS_ARENA_ARRAY(&d->c->arena, len, int64_t) : NULL;
     if (len && !v) return d->nomem = true, false;
     for (size_t i = 0; i < len; i++) {

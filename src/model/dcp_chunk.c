@@ -23,7 +23,7 @@ bool qs_dcp_chunk_open(const qs_dcp_file *files, const qs_dcp_place *p, const qs
               qs_container_open(window, limits, &o->box, why);
     if (ok) {
         uint32_t r = qs_container_find(o->box, QS_STR("data.pkl"));
-        ok = qs_record_slurp(o->box, r, limits->pickle_bytes, &o->pickle, &n, why) &&
+        ok = qs_record_slurp(o->box, r, limits, QS_LIMIT_PICKLE_BYTES, &o->pickle, &n, why) &&
              qs_pickle_read(o->pickle, n, "data.pkl", limits, &o->g, why);
     }
     if (ok && qs_container_big_endian(o->box))

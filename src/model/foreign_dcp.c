@@ -10,8 +10,6 @@
 
 #include <stdlib.h>
 
-enum { MAX_OPEN = 900 }; /* files at once */
-
 /* What an object was read from: kept until the emitter is gone, which remembers it by its address. */
 typedef struct kept {
     char *pickle;
@@ -41,8 +39,8 @@ static bool open_files(builder *b) {
     for (size_t i = 0; i < n; i++) {
         qs_err why = QS_ERR_INIT;
         qs_file *f = NULL;
-        if (i >= MAX_OPEN)
-            qs_fail(&why, QS_E_LIMIT, "is one of more than %d files", MAX_OPEN);
+        if (i >= b->limits->files)
+            qs_over_limit(&why, b->limits, QS_LIMIT_FILES, qs_file_path(b->metadata), n);
         else if (qs_file_open_beside(b->metadata, b->d->files.v[i].p, &f, &why) &&
                  !qs_parts_own_file(b->parts, f, b->err))
             return false;

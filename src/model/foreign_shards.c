@@ -12,8 +12,6 @@
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 
-enum { MAX_SHARDS = 1000 }; /* each keeps a file open */
-
 typedef struct shard {
     const char *name;  /* borrowed from the JSON */
     qs_container *box; /* owned by the parts; NULL if it could not be opened */
@@ -53,7 +51,7 @@ static bool read_entries(const builder *b, shard *s, qs_err *why) {
     size_t n;
     uint32_t r = qs_container_find(s->box, QS_STR("data.pkl"));
     if (r == UINT32_MAX) return qs_fail(why, QS_E_INPUT, "has no data.pkl");
-    if (!qs_record_slurp(s->box, r, b->limits->pickle_bytes, &s->pickle, &n, why) ||
+    if (!qs_record_slurp(s->box, r, b->limits, QS_LIMIT_PICKLE_BYTES, &s->pickle, &n, why) ||
         !qs_pickle_read(s->pickle, n, "data.pkl", b->limits, &s->g, why))
         return false;
     qs_node root = qs_graph_root(s->g);
@@ -93,7 +91,8 @@ static bool shard_of(builder *b, const char *name, uint32_t *out) {
     *out = qs_map_add(&b->by_name, qs_str_of(name), n);
     if (*out == QS_MAP_NONE) return qs_nomem(b->err);
     if (*out < n) return true;
-    if (n >= MAX_SHARDS) return qs_fail(b->err, QS_E_LIMIT, "more than %d files in one index", MAX_SHARDS);
+    if (n >= b->limits->files)
+        return qs_over_limit(b->err, b->limits, QS_LIMIT_FILES, qs_file_path(b->index), 0);
     return (qs_push(&b->shards, (shard){.name = name}) || qs_nomem(b->err)) && open_shard(b, n);
 }
 
@@ -174,7 +173,7 @@ bool qs_shards_open(qs_file *f, const qs_limits *limits, qs_container **out, qs_
     builder b = {.index = f, .limits = limits, .current.limits = limits, .err = e};
     char *json = NULL;
     size_t n = 0;
-    bool ok = qs_file_slurp(qs_file_path(f), limits->json_bytes, &json, &n, e);
+    bool ok = qs_file_slurp_json(qs_file_path(f), limits, &json, &n, e);
     cJSON *root = ok ? cJSON_ParseWithLength(json, n) : NULL;
     const cJSON *map = cJSON_GetObjectItemCaseSensitive(root, "weight_map");
     if (ok) ok = cJSON_IsObject(map) ? build(&b, map) : qs_sniff_refuse(f, QS_FILE_JSON, e);

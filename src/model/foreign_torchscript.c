@@ -11,7 +11,7 @@
 
 #include <stdlib.h>
 
-enum { MAX_MODULES = 1 << 20, SOURCE_LIMIT = 64 << 20 };
+enum { MAX_MODULES = 1 << 20 };
 
 /* What the source says of one class. */
 typedef struct class_text {
@@ -61,7 +61,7 @@ static bool source_of(builder *b, qs_str class_name, qs_str *out) {
     *out = (qs_str){"", 0};
     if (seen != QS_MAP_NONE) return *out = qs_str_of(b->sources.v[seen]), true;
     if (r == UINT32_MAX) return true;
-    if (!qs_record_slurp(b->box, r, SOURCE_LIMIT, &text, &n, b->err)) return false;
+    if (!qs_record_slurp(b->box, r, b->limits, QS_LIMIT_STRING_BYTES, &text, &n, b->err)) return false;
     if (!qs_map_put(&b->by_file, copy, (uint32_t)b->sources.n) || !qs_push(&b->sources, text)) {
         free(text);
         return qs_nomem(b->err);
@@ -145,8 +145,9 @@ static bool is_tensor(const builder *b, qs_node n) {
 }
 
 static bool enter(builder *b, const frame *f) {
-    if (b->stack.n >= b->limits->depth || ++b->modules > MAX_MODULES)
-        return qs_fail(b->err, QS_E_LIMIT, "TorchScript modules nested too deep, or too many of them");
+    if (b->stack.n >= b->limits->depth)
+        return qs_over_limit(b->err, b->limits, QS_LIMIT_DEPTH, "TorchScript modules", 0);
+    if (++b->modules > MAX_MODULES) return qs_fail(b->err, QS_E_LIMIT, "too many TorchScript modules");
     frame made = *f;
     made.prefix = b->key.n;
     return qs_push(&b->stack, made) || qs_nomem(b->err);
@@ -216,7 +217,7 @@ static bool build(builder *b, qs_container *box) {
     char *data = NULL;
     size_t n;
     uint32_t r = qs_container_find(box, QS_STR("data.pkl"));
-    bool ok = qs_record_slurp(box, r, b->limits->pickle_bytes, &data, &n, b->err) &&
+    bool ok = qs_record_slurp(box, r, b->limits, QS_LIMIT_PICKLE_BYTES, &data, &n, b->err) &&
               qs_pickle_read(data, n, "data.pkl", b->limits, &b->g, b->err) && make_pickle(b) &&
               add_records(b, box);
     qs_emit_free(b->emit);

@@ -55,8 +55,9 @@ uint32_t qs_manifest_add_module(qs_manifest *m, qs_str name, const qs_limits *li
     do {
         have = qs_str_parent(have);
         if (++missing > limits->depth) {
-            qs_fail(e, QS_E_LIMIT, "the name \"%.200s\" has more than %llu components", name.p,
-                    (unsigned long long)limits->depth);
+            char who[200];
+            snprintf(who, sizeof who, "the name \"%.150s\"", name.p);
+            qs_over_limit(e, limits, QS_LIMIT_DEPTH, who, 0);
             return QS_MODULE_NONE;
         }
     } while ((at = qs_map_get(&m->by_name, have)) == QS_MAP_NONE);

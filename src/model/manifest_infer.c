@@ -278,10 +278,9 @@ static bool fill(infer *f, const qs_limits *limits) {
 }
 
 bool qs_manifest_from_checkpoint(const qs_checkpoint *c, qs_manifest **out, qs_err *e) {
-    qs_limits limits = QS_LIMITS_DEFAULT;
     infer f = {.c = c, .m = qs_manifest_new(qs_checkpoint_path(c)), .err = e};
     if (!f.m) return qs_nomem(e);
-    if (!fill(&f, &limits)) {
+    if (!fill(&f, qs_checkpoint_limits(c))) {
         qs_manifest_close(f.m);
         return false;
     }

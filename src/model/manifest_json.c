@@ -140,7 +140,7 @@ static bool read_shape(reader *r, const cJSON *j, const char *field, qs_expected
     if (!cJSON_IsArray(j)) return bad(r, field, "a list of sizes");
     uint64_t ndim = 0;
     for (const cJSON *d = j->child; d; d = d->next) ndim++;
-    if (ndim > r->limits->ndim) return bad(r, field, "fewer dimensions");
+    if (ndim > r->limits->ndim) return bad(r, field, "fewer dimensions (or --limit dimensions)");
     int64_t *dim = ndim ? QS_ARENA_ARRAY(&r->m->arena, ndim, int64_t) : NULL;
     if (ndim && !dim) return qs_nomem(r->err);
     uint32_t i = 0;
@@ -340,9 +340,7 @@ bool qs_manifest_parse(const char *json, size_t n, const char *name, const qs_li
     cJSON *root = NULL;
     bool ok = false;
     if (!limits) limits = &defaults;
-    if (n > limits->json_bytes)
-        return qs_fail(e, QS_E_LIMIT, "the JSON is larger than %llu bytes",
-                       (unsigned long long)limits->json_bytes);
+    if (n > limits->json_bytes) return qs_over_limit(e, limits, QS_LIMIT_JSON_BYTES, name, n);
     qs_manifest *m = qs_manifest_new(name);
     if (!m) return qs_nomem(e);
     reader r = {.m = m, .limits = limits, .err = e, .where = "", .index = -1};
@@ -361,7 +359,7 @@ bool qs_manifest_open(const char *path, const qs_limits *limits, qs_manifest **o
     qs_limits defaults = QS_LIMITS_DEFAULT;
     char *json;
     size_t n;
-    if (!qs_file_slurp(path, limits ? limits->json_bytes : defaults.json_bytes, &json, &n, e)) return false;
+    if (!qs_file_slurp_json(path, limits ? limits : &defaults, &json, &n, e)) return false;
     qs_err own = QS_ERR_INIT;
     bool ok = qs_manifest_parse(json, n, path, limits, out, &own);
     free(json);

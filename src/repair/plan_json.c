@@ -175,7 +175,8 @@ typedef struct parser {
     const char *name; /* of the file, for messages */
     qs_arena arena;
     qs_err *e;
-    size_t index; /* of the action being read */
+    size_t index;  /* of the action being read */
+    uint64_t ndim; /* limit */
 } parser;
 
 /* "plan.json: actions[2].scope: what is wrong" */
@@ -323,7 +324,7 @@ static bool wrong_expect(parser *p, size_t i, const char *field, const char *wha
 
 static bool read_shape(parser *p, const cJSON *v, const char *field, qs_shape *out, bool *has) {
     size_t n = cJSON_IsArray(v) ? length_of(v) : SIZE_MAX;
-    if (n > QS_LIMITS_DEFAULT.ndim) return wrong(p, field, "a list of sizes is wanted here");
+    if (n > p->ndim) return wrong(p, field, "a list of sizes is wanted here");
     int64_t *dim = QS_ARENA_ARRAY(&p->arena, n + 1, int64_t);
     if (!dim) return qs_nomem(p->e);
     *out = (qs_shape){(uint32_t)n, n ? dim : NULL};
@@ -526,11 +527,12 @@ static bool build(parser *p, const cJSON *root, const cJSON *actions, qs_plan **
 
 bool qs_plan_parse(const char *json, size_t n, const char *name, const qs_limits *limits, qs_plan **out,
                    qs_err *e) {
+    qs_limits defaults = QS_LIMITS_DEFAULT;
+    if (!limits) limits = &defaults;
     parser p = {.name = name, .e = e};
     const cJSON *actions;
-    uint64_t max = limits ? limits->json_bytes : QS_LIMITS_DEFAULT.json_bytes;
-    if (n > max)
-        return qs_fail(e, QS_E_LIMIT, "%s: a plan of more than %llu bytes", name, (unsigned long long)max);
+    p.ndim = limits->ndim;
+    if (n > limits->json_bytes) return qs_over_limit(e, limits, QS_LIMIT_JSON_BYTES, name, n);
     const char *end = NULL;
     cJSON *root = cJSON_ParseWithLengthOpts(json, n, &end, false);
     bool ok = false;

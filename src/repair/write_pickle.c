@@ -382,7 +382,7 @@ static bool emit_all(qs_writer *w, bool measuring, qs_err *e) {
              .a = qs_checkpoint_graph(a),
              .root = qs_checkpoint_chosen_root(a)->node,
              .metadata = qs_checkpoint_metadata_node(a),
-             .limits = QS_LIMITS_DEFAULT,
+             .limits = *qs_checkpoint_limits(a),
              .e = e};
     j.m = qs_emit_new(to_buf, &w->pickle);
     if (!j.m) return qs_nomem(e);

@@ -21,16 +21,6 @@ static bool wrong(const check *k, qs_str what, const char *how) {
                    QS_FMT(what), how);
 }
 
-/* Our own output is not hostile: what was read with raised limits must be written too. */
-static qs_limits no_limits(void) {
-    qs_limits lim = QS_LIMITS_DEFAULT;
-    lim.zip_entries = lim.pickle_bytes = UINT32_MAX - 1;
-    lim.zip_directory_bytes = lim.opcodes = lim.memo = lim.stack = lim.marks = lim.string_bytes =
-        UINT64_MAX / 4;
-    lim.zip_name_bytes = UINT16_MAX;
-    return lim;
-}
-
 static bool same_ints(const int64_t *a, const int64_t *b, uint32_t n) {
     return n == 0 || memcmp(a, b, n * sizeof *a) == 0;
 }
@@ -140,7 +130,8 @@ bool qs_write_verify(const qs_writer *w, const char *path, const qs_progress *pr
     qs_str where = w->bare ? QS_STR("") : qs_checkpoint_chosen_root(w->a.c)->path;
     char *root = strndup(where.p, where.n);
     if (!root) return qs_nomem(e);
-    qs_open_options opt = {.root = root, .limits = no_limits()};
+    /* Our own output is not hostile: what was read with raised limits must be written too. */
+    qs_open_options opt = {.root = root, .limits = QS_LIMITS_MOST};
     for (size_t i = 0; i < w->storages.n; i++) k.total += w->storages.v[i].bytes;
     bool ok = qs_checkpoint_open(path, &opt, &k.c, e);
     uint32_t n = qs_resolution_live(w->r);

@@ -9,13 +9,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void read_all(const qs_container *c) {
     char window[64];
+    qs_limits limits = QS_LIMITS_DEFAULT;
+    limits.pickle_bytes = 1 << 22;
     for (uint32_t i = 0; i < qs_container_count(c); i++) {
         const qs_record *r = qs_container_record(c, i);
         qs_err e = QS_ERR_INIT;
         char *p = NULL;
         size_t n = 0;
         if (qs_container_find(c, r->name) != i) abort();
-        if (!qs_record_slurp(c, i, 1 << 22, &p, &n, &e)) {
+        if (!qs_record_slurp(c, i, &limits, QS_LIMIT_PICKLE_BYTES, &p, &n, &e)) {
             if (e.code == QS_OK || !e.msg[0]) abort();
             continue;
         }

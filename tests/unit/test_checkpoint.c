@@ -186,7 +186,7 @@ static void test_modules_without_end(void **state) {
     for (int i = 0; i < 60; i++)
         qs_buf_addf(&b, "cm\nA\n)\x81p%d\n}(V_parameters\n}V_buffers\n}V_modules\n}(Vl\ng%d\nVr\ng%d\nuub%s",
                     i + 1, i, i, i < 59 ? "0" : ".");
-    must_fail(b.p, NULL, QS_E_LIMIT, "contain each other");
+    must_fail(b.p, NULL, QS_E_INPUT, "contain each other");
     qs_buf_free(&b);
 }
 

@@ -144,7 +144,8 @@ static void opens(ent *v, size_t n) {
     for (uint32_t i = 0; i < n; i++) {
         char *p;
         size_t got, want = v[i].content_n ? v[i].content_n : strlen(v[i].content);
-        if (!qs_record_slurp(c, i, 1 << 24, &p, &got, &err)) fail_msg("%s", err.msg);
+        if (!qs_record_slurp(c, i, &QS_LIMITS_MOST, QS_LIMIT_PICKLE_BYTES, &p, &got, &err))
+            fail_msg("%s", err.msg);
         assert_int_equal(got, want);
         assert_memory_equal(p, v[i].content, got);
         free(p);

@@ -201,7 +201,7 @@ static void refuses_what_exceeds_the_limits(void **state) {
     p += sprintf(p, "{\"");
     for (int i = 0; i < 1500; i++) p += sprintf(p, "a.");
     sprintf(p, "w\": [1]}");
-    assert_refused(deep, QS_E_LIMIT, "components");
+    assert_refused(deep, QS_E_LIMIT, "--limit nesting=");
     char dims[1024] = "{\"w\": [1";
     for (int i = 0; i < 100; i++) strcat(dims, ",1");
     strcat(dims, "]}");

@@ -113,7 +113,7 @@ static bool open_job(qs_err *e) {
     if (!qs_file_open(path, &f, e)) return false;
     qs_sniff(f);
     if (!qs_container_open(f, &lim, &c, e)) return false;
-    bool ok = qs_record_slurp(c, 0, 100, &p, &n, e);
+    bool ok = qs_record_slurp(c, 0, &QS_LIMITS_MOST, QS_LIMIT_PICKLE_BYTES, &p, &n, e);
     free(p);
     qs_container_close(c);
     return ok;

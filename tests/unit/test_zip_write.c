@@ -98,7 +98,8 @@ static void test_records_come_back(void **state) {
         char *p;
         size_t n;
         snprintf(name, sizeof name, "data/%d", (int)i);
-        assert_true(qs_record_slurp(c, qs_container_find(c, qs_str_of(name)), UINT64_MAX, &p, &n, &err));
+        assert_true(qs_record_slurp(c, qs_container_find(c, qs_str_of(name)), &QS_LIMITS_MOST,
+                                    QS_LIMIT_PICKLE_BYTES, &p, &n, &err));
         assert_int_equal(n, sizes[i]);
         for (size_t k = 0; k < n; k++)
             if ((unsigned char)p[k] != byte_at(i, k)) fail_msg("record %s differs at %zu", name, k);
