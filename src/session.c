@@ -176,7 +176,7 @@ static bool derive(const qs_session *s, derived *d, const qs_progress *progress,
         if (!qs_strict_run(target, &src, &s->opt.strict, &d->verdict, e)) return false;
     }
     if (!qs_progress_step(progress, 2, STEPS, e)) return false;
-    return qs_compare_make(d->resolution, d->verdict, &d->compare, e);
+    return qs_compare_again(s->d.compare, d->resolution, d->verdict, &d->compare, e);
 }
 
 bool qs_session_refresh(qs_session *s, qs_err *e) {

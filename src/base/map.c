@@ -93,6 +93,15 @@ uint32_t qs_map_add(qs_map *m, qs_str key, uint32_t val) {
     return s->val;
 }
 
+bool qs_map_copy(qs_map *to, const qs_map *from) {
+    qs_map_slot *slots = from->cap ? malloc(from->cap * sizeof *slots) : NULL;
+    if (from->cap && !slots) return false;
+    if (slots) memcpy(slots, from->slots, from->cap * sizeof *slots);
+    *to = *from;
+    to->slots = slots;
+    return true;
+}
+
 void qs_map_free(qs_map *m) {
     free(m->slots);
     *m = (qs_map){0};

@@ -30,6 +30,8 @@ bool qs_map_put(qs_map *m, qs_str key, uint32_t val);
 uint32_t qs_map_add(qs_map *m, qs_str key, uint32_t val);
 /* Room for n keys without growing. */
 bool qs_map_reserve(qs_map *m, size_t n);
+/* Makes `to`, which is empty, an equal map over the same keys. */
+bool qs_map_copy(qs_map *to, const qs_map *from);
 void qs_map_free(qs_map *m);
 
 uint64_t qs_hash(const void *p, size_t n, uint64_t seed);

@@ -24,6 +24,7 @@ static inline bool qs_str_eq(qs_str a, qs_str b) {
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 static inline bool qs_str_is(qs_str a, const char *z) {
+    if (a.n && z && *z != *a.p) return false; /* most of a table is told by its first letters */
     return qs_str_eq(a, qs_str_of(z));
 }
 bool qs_str_starts(qs_str s, qs_str prefix);

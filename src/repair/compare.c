@@ -253,25 +253,28 @@ static uint32_t find_near(const vantage *v, qs_str key) {
     return qs_compare_find(v->c, key);
 }
 
-static bool find_info(const void *ctx, qs_str key, qs_key_info *info) {
-    const vantage *v = ctx;
-    const qs_compare *c = v->c;
-    uint32_t i = find_near(v, key);
-    if (i == QS_NO_INDEX) return false;
-    const qs_row *row = &c->rows.v[i];
-    *info = (qs_key_info){0};
+static qs_key_info info_of(const qs_compare *c, const qs_row *row) {
+    qs_key_info info = {0};
     if (row->m != QS_NO_INDEX) {
         const qs_expected *x = qs_manifest_entry(c->target, row->m);
-        *info = (qs_key_info){x->shape_known, x->shape, x->dtype};
+        info = (qs_key_info){x->shape_known, x->shape, x->dtype};
     }
-    if (!info->shape_known && row->r != QS_NO_INDEX) {
+    if (!info.shape_known && row->r != QS_NO_INDEX) {
         const qs_resolved *x = qs_resolution_entry(c->r, row->r);
-        *info = (qs_key_info){x->shape_known, x->shape, x->dtype};
+        info = (qs_key_info){x->shape_known, x->shape, x->dtype};
     }
-    if (!info->shape_known && row->b != QS_NO_INDEX) {
+    if (!info.shape_known && row->b != QS_NO_INDEX) {
         const qs_tensor *t = qs_entry_tensor(c->b, qs_checkpoint_entry(c->b, row->b));
-        if (t) *info = (qs_key_info){true, t->shape, t->dtype};
+        if (t) info = (qs_key_info){true, t->shape, t->dtype};
     }
+    return info;
+}
+
+static bool find_info(const void *ctx, qs_str key, qs_key_info *info) {
+    const vantage *v = ctx;
+    uint32_t i = find_near(v, key);
+    if (i == QS_NO_INDEX) return false;
+    *info = info_of(v->c, &v->c->rows.v[i]);
     return true;
 }
 
@@ -307,18 +310,26 @@ static void note_module(qs_compare *c, uint32_t node, uint32_t module) {
         n->module = module;
 }
 
+static void count_leaves(qs_compare *c) {
+    for (size_t i = 0; i < c->rows.n; i++) {
+        const qs_row *row = &c->rows.v[i];
+        qs_tree_node *leaf = &c->tree.nodes.v[row->tree];
+        leaf->count_a = row->r != QS_NO_INDEX;
+        leaf->count_b = row->b != QS_NO_INDEX;
+        leaf->count_m = row->m != QS_NO_INDEX;
+        leaf->count_status[row->status] = 1;
+    }
+    qs_module_tree_count(&c->tree);
+}
+
 static bool build_tree(qs_compare *c, qs_err *e) {
     if (!qs_module_tree_begin(&c->tree, c->rows.n, e)) return false;
     for (uint32_t i = 0; i < c->rows.n; i++) {
         qs_row *row = &c->rows.v[i];
         row->tree = qs_module_tree_add(&c->tree, row->key, i, e);
         if (row->tree == QS_NO_INDEX) return false;
-        qs_tree_node *leaf = &c->tree.nodes.v[row->tree];
-        leaf->count_a = row->r != QS_NO_INDEX;
-        leaf->count_b = row->b != QS_NO_INDEX;
-        leaf->count_m = row->m != QS_NO_INDEX;
-        leaf->count_status[row->status] = 1;
-        if (row->m != QS_NO_INDEX) note_module(c, leaf->parent, qs_manifest_entry(c->target, row->m)->module);
+        uint32_t parent = c->tree.nodes.v[row->tree].parent;
+        if (row->m != QS_NO_INDEX) note_module(c, parent, qs_manifest_entry(c->target, row->m)->module);
     }
     for (size_t i = 0; c->target && i < c->tree.nodes.n; i++) {
         qs_tree_node *node = &c->tree.nodes.v[i];
@@ -339,7 +350,50 @@ static bool allocate(qs_compare *c, qs_err *e) {
     return true;
 }
 
+/* ---- from an earlier comparison ---- */
+
+static bool same_info(const qs_compare *c, const qs_row *row, const qs_compare *before, const qs_row *was) {
+    if (row->m != QS_NO_INDEX && qs_manifest_entry(c->target, row->m)->shape_known) return true;
+    qs_key_info x = info_of(c, row), y = info_of(before, was);
+    return x.shape_known == y.shape_known && x.dtype == y.dtype && qs_shape_eq(x.shape, y.shape);
+}
+
+/* The same keys in the same place, of the same documents: views of equal bytes elsewhere would not do, for
+ * the tree borrows them. Keys made by one of the two plans are never the same. */
+static bool same_keys(const qs_compare *c, const qs_compare *before) {
+    if (before->target != c->target || before->b != c->b || before->rows.n != c->rows.n) return false;
+    for (size_t i = 0; i < c->rows.n; i++) {
+        const qs_row *row = &c->rows.v[i], *was = &before->rows.v[i];
+        if (row->key.p != was->key.p || row->key.n != was->key.n || row->m != was->m) return false;
+        if (!same_info(c, row, before, was)) return false;
+    }
+    return true;
+}
+
+static bool take_roles_and_tree(qs_compare *c, const qs_compare *before, qs_err *e) {
+    for (size_t i = 0; i < c->rows.n; i++) {
+        qs_row *row = &c->rows.v[i];
+        const qs_row *was = &before->rows.v[i];
+        row->tree = was->tree;
+        row->family = was->family;
+        row->role = was->role;
+        row->role_is_weight = was->role_is_weight;
+        row->block_len = was->block_len;
+    }
+    return qs_module_tree_copy(&c->tree, &before->tree, e);
+}
+
+static bool find_roles_and_tree(qs_compare *c, qs_err *e) {
+    classify(c);
+    return build_tree(c, e);
+}
+
 bool qs_compare_make(const qs_resolution *r, const qs_verdict *verdict, qs_compare **out, qs_err *e) {
+    return qs_compare_again(NULL, r, verdict, out, e);
+}
+
+bool qs_compare_again(const qs_compare *before, const qs_resolution *r, const qs_verdict *verdict,
+                      qs_compare **out, qs_err *e) {
     qs_compare *c = calloc(1, sizeof *c);
     if (!c) return qs_nomem(e);
     const qs_resolve_input *in = qs_resolution_input(r);
@@ -350,8 +404,9 @@ bool qs_compare_make(const qs_resolution *r, const qs_verdict *verdict, qs_compa
     c->expected = in->target ? qs_manifest_count(in->target) : 0;
     if (allocate(c, e) && rows_of_target(c, e) && rows_of_b(c, e) && rows_of_result(c, e) &&
         set_statuses(c, verdict, e)) {
-        classify(c);
-        if (build_tree(c, e)) {
+        bool same = before && same_keys(c, before);
+        if (same ? take_roles_and_tree(c, before, e) : find_roles_and_tree(c, e)) {
+            count_leaves(c);
             *out = c;
             return true;
         }

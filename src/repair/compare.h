@@ -57,6 +57,10 @@ typedef struct qs_compare qs_compare;
 /* The resolution (with its A, B and target) and a verdict over it; all borrowed. verdict may be NULL without
  * target. */
 bool qs_compare_make(const qs_resolution *r, const qs_verdict *verdict, qs_compare **out, qs_err *e);
+/* The same after a change of the plan: what an earlier comparison (of the same B and target; NULL: none)
+ * knows about keys is taken from it where all keys are still the same, instead of found anew. */
+bool qs_compare_again(const qs_compare *before, const qs_resolution *r, const qs_verdict *verdict,
+                      qs_compare **out, qs_err *e);
 void qs_compare_free(qs_compare *c);
 const qs_resolution *qs_compare_resolution(const qs_compare *c);
 uint32_t qs_compare_rows(const qs_compare *c); /* in the target's order, then B's, then A's */

@@ -56,7 +56,8 @@ bool qs_diag_run(qs_doctor *x, bool match, qs_err *e) {
     if (ok) {
         qs_strict_source src = qs_strict_source_of_resolution(n.r);
         ok = qs_strict_run(in.target, &src, &x->opt->strict, &n.v, e) &&
-             qs_compare_make(n.r, n.v, &n.own_c, e) && (!match || qs_match_all(n.own_c, &n.own_m, e));
+             qs_compare_again(x->t.c, n.r, n.v, &n.own_c, e) &&
+             (!match || qs_match_all(n.own_c, &n.own_m, e));
     }
     if (!ok) {
         trial_clear(&n);

@@ -30,6 +30,11 @@ typedef struct norm_from {
     bool folded;
 } norm_from;
 
+/* The rows of the target and of the result with one name but for wrappers: AMBIGUOUS if there are several. */
+typedef struct core_rows {
+    uint32_t to, own;
+} core_rows;
+
 typedef struct finder {
     qs_matcher *m;
     qs_err *e;
@@ -43,8 +48,9 @@ typedef struct finder {
     QS_VEC(uint32_t) parent_norms;
     QS_VEC(uint32_t) parent_placed;
     qs_str *key_now; /* by entry of A: its name now, prefix changed; n == 0 if dropped */
-    qs_map cores;    /* of all keys of the target: row, or AMBIGUOUS */
-    qs_map from_cores;
+    /* Names without wrappers, found for the first key that no other rule explains. */
+    qs_map core_of; /* name -> cores */
+    QS_VEC(core_rows) cores;
     qs_buf name;
 } finder;
 
@@ -305,36 +311,47 @@ static bool rule_norm(finder *f, uint32_t from) {
     return true;
 }
 
-/* Names without wrappers, of everything on one side; a name that two keys share is AMBIGUOUS. */
-static bool enter_core(finder *f, qs_map *map, qs_str key, uint32_t row) {
+/* The key's name without wrappers into f->name, and what is known of it, QS_MAP_NONE if nothing. */
+static uint32_t core_of(finder *f, qs_str key) {
     f->name.n = 0;
     qs_name_core(key, &f->name);
-    qs_str core = f->name.failed ? (qs_str){NULL, 0} : qs_arena_str(&f->m->arena, qs_buf_str(&f->name));
-    if (!core.p) return qs_nomem(f->e);
-    uint32_t stored = qs_map_add(map, core, row);
-    if (stored == QS_MAP_NONE) return qs_nomem(f->e);
-    return stored == row || qs_map_put(map, core, AMBIGUOUS) || qs_nomem(f->e);
+    return f->name.failed ? QS_MAP_NONE : qs_map_get(&f->core_of, qs_buf_str(&f->name));
 }
 
+static bool enter_core(finder *f, qs_str key) {
+    if (core_of(f, key) != QS_MAP_NONE) return true;
+    qs_str core = f->name.failed ? (qs_str){NULL, 0} : qs_arena_str(&f->m->arena, qs_buf_str(&f->name));
+    bool ok = core.p && qs_map_put(&f->core_of, core, (uint32_t)f->cores.n) &&
+              qs_push(&f->cores, (core_rows){QS_NO_INDEX, QS_NO_INDEX});
+    return ok || qs_nomem(f->e);
+}
+
+static void note_row(uint32_t *known, uint32_t row) {
+    *known = *known == QS_NO_INDEX ? row : AMBIGUOUS;
+}
+
+/* Only names some key of the result could have are kept: most rows have none of them. */
 static bool find_cores(finder *f) {
+    if (f->cores.n) return true;
+    for (size_t i = 0; i < f->m->froms.n; i++)
+        if (!enter_core(f, qs_compare_row(f->m->c, f->m->froms.v[i].row)->key)) return false;
     for (uint32_t i = 0; i < qs_compare_rows(f->m->c); i++) {
         const qs_row *row = qs_compare_row(f->m->c, i);
-        if (row->m != QS_NO_INDEX && !enter_core(f, &f->cores, row->key, i)) return false;
-        if (row->r != QS_NO_INDEX && row->mark != QS_MARK_DROPPED &&
-            !enter_core(f, &f->from_cores, row->key, i))
-            return false;
+        uint32_t at = core_of(f, row->key);
+        if (at == QS_MAP_NONE) continue;
+        if (row->m != QS_NO_INDEX) note_row(&f->cores.v[at].to, i);
+        if (row->r != QS_NO_INDEX && row->mark != QS_MARK_DROPPED) note_row(&f->cores.v[at].own, i);
     }
-    return true;
+    return !f->name.failed || qs_nomem(f->e);
 }
 
 static bool rule_core(finder *f, uint32_t from) {
     uint32_t row = f->m->froms.v[from].row;
-    f->name.n = 0;
-    qs_name_core(qs_compare_row(f->m->c, row)->key, &f->name);
-    if (f->name.failed) return qs_nomem(f->e);
-    uint32_t to = qs_map_get(&f->cores, qs_buf_str(&f->name)),
-             own = qs_map_get(&f->from_cores, qs_buf_str(&f->name));
-    if (to == QS_MAP_NONE || to == AMBIGUOUS || own != row) return true;
+    if (!find_cores(f)) return false;
+    uint32_t at = core_of(f, qs_compare_row(f->m->c, row)->key);
+    if (at == QS_MAP_NONE) return qs_nomem(f->e);
+    uint32_t to = f->cores.v[at].to;
+    if (to == QS_NO_INDEX || to == AMBIGUOUS || f->cores.v[at].own != row) return true;
     return try_name(f, from, qs_compare_row(f->m->c, to)->key, 0.95, "same name but for wrappers", true);
 }
 
@@ -350,8 +367,7 @@ static bool apply_rules(finder *f) {
 
 bool qs_match_collect(qs_matcher *m, qs_err *e) {
     finder f = {.m = m, .e = e};
-    bool ok = change_prefixes(&f) && names_now(&f) && find_places(&f) && find_norms(&f) && find_cores(&f) &&
-              apply_rules(&f);
+    bool ok = change_prefixes(&f) && names_now(&f) && find_places(&f) && find_norms(&f) && apply_rules(&f);
     qs_vec_free(&f.places);
     qs_map_free(&f.by_parent);
     qs_vec_free(&f.norms);
@@ -359,8 +375,8 @@ bool qs_match_collect(qs_matcher *m, qs_err *e) {
     qs_map_free(&f.parent_ids);
     qs_vec_free(&f.parent_norms);
     qs_vec_free(&f.parent_placed);
-    qs_map_free(&f.cores);
-    qs_map_free(&f.from_cores);
+    qs_map_free(&f.core_of);
+    qs_vec_free(&f.cores);
     qs_buf_free(&f.name);
     return ok;
 }

@@ -110,9 +110,28 @@ void qs_module_tree_finish(qs_module_tree *t) {
         t->nodes.v[i].first_child = x->first_leaf != QS_NO_INDEX ? x->first_leaf : x->first_module;
         if (x->last_leaf != QS_NO_INDEX) t->nodes.v[x->last_leaf].next_sibling = x->first_module;
     }
+    qs_vec_free(&t->ends);
+}
+
+void qs_module_tree_count(qs_module_tree *t) {
     for (size_t i = t->nodes.n; i > 1; i--)
         add_counts(&t->nodes.v[t->nodes.v[i - 1].parent], &t->nodes.v[i - 1]);
-    qs_vec_free(&t->ends);
+}
+
+static void clear_counts(qs_tree_node *n) {
+    n->count_a = n->count_b = n->count_m = 0;
+    memset(n->count_status, 0, sizeof n->count_status);
+}
+
+bool qs_module_tree_copy(qs_module_tree *t, const qs_module_tree *from, qs_err *e) {
+    if (!qs_reserve(&t->nodes, from->nodes.n) || !qs_map_copy(&t->by_path, &from->by_path))
+        return qs_nomem(e);
+    t->nodes.n = from->nodes.n;
+    for (size_t i = 0; i < t->nodes.n; i++) {
+        t->nodes.v[i] = from->nodes.v[i];
+        clear_counts(&t->nodes.v[i]);
+    }
+    return true;
 }
 
 uint32_t qs_module_tree_find(const qs_module_tree *t, qs_str path) {

@@ -24,8 +24,12 @@ bool qs_module_tree_begin(qs_module_tree *t, size_t rows, qs_err *e);
 /* A leaf for key, and the modules above it. Names deeper than a few hundred components hang at that depth.
  * Returns the leaf, QS_NO_INDEX with *e set when memory is out. key is borrowed. */
 uint32_t qs_module_tree_add(qs_module_tree *t, qs_str key, uint32_t row, qs_err *e);
-/* Link own keys before submodules and add the counts up. */
+/* Link own keys before submodules. */
 void qs_module_tree_finish(qs_module_tree *t);
+/* Add the counts of the leaves up, once they are set; those of modules must be 0. */
+void qs_module_tree_count(qs_module_tree *t);
+/* Another finished tree over the very same keys, counts 0. */
+bool qs_module_tree_copy(qs_module_tree *t, const qs_module_tree *from, qs_err *e);
 uint32_t qs_module_tree_find(const qs_module_tree *t, qs_str path);
 void qs_module_tree_free(qs_module_tree *t);
 

@@ -30,6 +30,15 @@ static const char *yolo_in_manifest(const qs_manifest *m) {
     return NULL;
 }
 
+/* Of the top level, which can be the state dict itself, and as large: then it is looked up. */
+static qs_node beside(const qs_checkpoint *c, qs_node top, const char *key) {
+    const qs_root *root = qs_checkpoint_chosen_root(c);
+    if (!root || root->kind != QS_ROOT_STATE_DICT || root->path.n)
+        return qs_node_get(qs_checkpoint_graph(c), top, key);
+    uint32_t i = qs_checkpoint_find(c, qs_str_of(key));
+    return i == UINT32_MAX ? QS_NODE_NONE : qs_checkpoint_entry(c, i)->node;
+}
+
 static const char *yolo_in_checkpoint(const qs_checkpoint *c) {
     const qs_root *root = qs_checkpoint_chosen_root(c);
     if (root && yolo_class(root->class_name)) return "the checkpoint holds a model of the YOLO family";
@@ -39,9 +48,9 @@ static const char *yolo_in_checkpoint(const qs_checkpoint *c) {
     const qs_graph *g = qs_checkpoint_graph(c);
     qs_node top = g ? qs_graph_root(g) : QS_NODE_NONE;
     if (!g || !qs_node_is_dict_like(g, top)) return NULL;
-    qs_str yaml = qs_node_str(g, qs_node_get(g, top, "model_yaml"));
+    qs_str yaml = qs_node_str(g, beside(c, top, "model_yaml"));
     if (qs_str_find(yaml, QS_STR("yolo")) != SIZE_MAX) return "the checkpoint's model_yaml names a YOLO";
-    if (qs_node_get(g, top, "train_args") && qs_node_get(g, top, "recipe"))
+    if (beside(c, top, "train_args") && beside(c, top, "recipe"))
         return "the checkpoint's train_args and recipe are those of SparseML with Ultralytics";
     return NULL;
 }

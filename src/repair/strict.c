@@ -43,9 +43,9 @@ strict_value qs_strict_get(const strict_run *r, qs_str key) {
     return at != QS_MAP_NONE ? r->overlay.v[at].value : value_at(r, r->src->find(r->src->ctx, key));
 }
 
-/* The same for the key of an entry of the manifest, without a look-up. */
-static strict_value get_entry(const strict_run *r, uint32_t entry) {
-    uint32_t at = qs_map_get(&r->by_key, qs_manifest_entry(r->m, entry)->key);
+strict_value qs_strict_get_entry(const strict_run *r, uint32_t entry) {
+    uint32_t at =
+        r->overlaid[entry] ? qs_map_get(&r->by_key, qs_manifest_entry(r->m, entry)->key) : QS_MAP_NONE;
     return at != QS_MAP_NONE ? r->overlay.v[at].value : value_at(r, r->here[entry]);
 }
 
@@ -107,11 +107,12 @@ static bool is_unexpected(const strict_run *r, enum fate f) {
 static bool sort_keys(strict_run *r) {
     uint32_t n = r->src->count, modules = qs_manifest_module_count(r->m), entries = qs_manifest_count(r->m);
     r->here = malloc(((size_t)entries + 1) * sizeof *r->here);
+    r->overlaid = calloc((size_t)entries + 1, 1);
     r->fate = malloc((size_t)n + 1);
     r->next = malloc(((size_t)n + 1) * sizeof *r->next);
     r->first = malloc(modules * sizeof *r->first);
     r->last = malloc(modules * sizeof *r->last);
-    if (!r->here || !r->fate || !r->next || !r->first || !r->last) return qs_nomem(r->err);
+    if (!r->here || !r->overlaid || !r->fate || !r->next || !r->first || !r->last) return qs_nomem(r->err);
     memset(r->first, 0xff, modules * sizeof *r->first);
     memset(r->here, 0xff, entries * sizeof *r->here);
     for (uint32_t i = 0; i < n; i++) {
@@ -142,7 +143,8 @@ bool qs_strict_put(strict_run *r, qs_str key, strict_value value) {
         r->overlay.v[at].value = value;
         return true;
     }
-    uint32_t module, entry, index = (uint32_t)r->overlay.n;
+    uint32_t module, entry = qs_manifest_find(r->m, key), index = (uint32_t)r->overlay.n;
+    if (entry != UINT32_MAX) r->overlaid[entry] = 1;
     if (!qs_push(&r->overlay, (strict_overlay){key, value}) || !qs_map_put(&r->by_key, key, index))
         return qs_nomem(r->err);
     if (r->src->find(r->src->ctx, key) != UINT32_MAX || !is_unexpected(r, judge(r, key, &module, &entry)))
@@ -266,7 +268,7 @@ bool qs_strict_set_shape(strict_run *r, uint32_t entry, qs_shape shape) {
 
 static bool load_one(strict_run *r, uint32_t entry, bool strict) {
     const qs_expected *x = qs_manifest_entry(r->m, entry);
-    strict_value v = get_entry(r, entry);
+    strict_value v = qs_strict_get_entry(r, entry);
     for (int i = 0; i < r->replaced_count; i++)
         if (r->replaced[i].entry == entry)
             return !r->replaced[i].none || qs_push(&r->v->unexpected, x->key) || qs_nomem(r->err);
@@ -393,6 +395,7 @@ static bool list_findings(strict_run *r) {
 
 static void free_run(strict_run *r) {
     free(r->here);
+    free(r->overlaid);
     free(r->fate);
     free(r->next);
     free(r->first);

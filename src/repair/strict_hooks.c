@@ -4,9 +4,16 @@
 #include "repair/strict_run.h"
 
 const qs_module *qs_strict_child(const strict_run *r, const qs_module *mod, const char *leaf) {
-    uint32_t i = mod->first_child == QS_MODULE_NONE
-                     ? QS_MODULE_NONE
-                     : qs_manifest_find_child(r->m, mod->name, qs_str_of(leaf));
+    enum { FEW = 16 }; /* beyond them a look-up is quicker */
+    qs_str name = qs_str_of(leaf);
+    uint32_t i = mod->first_child;
+    size_t skip = mod->name.n ? mod->name.n + 1 : 0;
+    for (int seen = 0; i != QS_MODULE_NONE && seen < FEW; seen++) {
+        const qs_module *child = qs_manifest_module(r->m, i);
+        if (child->name.n == skip + name.n && qs_str_ends(child->name, name)) return child;
+        i = child->next_sibling;
+    }
+    if (i != QS_MODULE_NONE) i = qs_manifest_find_child(r->m, mod->name, name);
     return i == QS_MODULE_NONE ? NULL : qs_manifest_module(r->m, i);
 }
 

@@ -52,12 +52,21 @@ static bool inject(strict_run *r, const char *leaf, qs_shape shape, qs_dtype dty
         r, key, (strict_value){.injected = true, .shape_known = true, .shape = shape, .dtype = dtype});
 }
 
+/* Is state_dict[PREFIX + leaf] there? Mostly it is an entry of the model, too. */
+static bool own_there(strict_run *r, const char *leaf, bool *there) {
+    uint32_t entry = own_entry(r, leaf);
+    if (entry != UINT32_MAX) return *there = qs_strict_get_entry(r, entry).there, true;
+    qs_str key = qs_strict_key(r, leaf);
+    if (!key.p) return qs_nomem(r->err);
+    *there = qs_strict_get(r, key).there;
+    return true;
+}
+
 static bool load_batchnorm(strict_run *r) {
+    bool there;
     if (r->version < 2 && own_entry(r, "running_mean") != UINT32_MAX) {
-        qs_str key = qs_strict_key(r, "num_batches_tracked");
-        if (!key.p) return qs_nomem(r->err);
-        if (!qs_strict_get(r, key).there && !inject(r, "num_batches_tracked", (qs_shape){0}, QS_INT64))
-            return false;
+        if (!own_there(r, "num_batches_tracked", &there)) return false;
+        if (!there && !inject(r, "num_batches_tracked", (qs_shape){0}, QS_INT64)) return false;
     }
     return qs_strict_base(r, true);
 }

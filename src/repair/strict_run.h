@@ -71,6 +71,7 @@ typedef struct strict_run {
     uint32_t *here; /* [manifest's entries] the entry of the source under that key, UINT32_MAX if none */
     uint32_t *next; /* [src->count] next stray entry of the same module */
     uint32_t *first, *last; /* [modules] its stray entries in the checkpoint's order */
+    uint8_t *overlaid;      /* [manifest's entries] the overlay has, or had, its key */
     QS_VEC(strict_overlay) overlay;
     qs_map by_key;                  /* of the overlay */
     QS_VEC(uint32_t) overlay_stray; /* those that some module's scan lists */
@@ -120,6 +121,8 @@ strict_class qs_strict_class_of(const qs_module *mod);
 /* "PREFIX.leaf" of the module being loaded, in the verdict's arena; an empty p when memory is out. */
 qs_str qs_strict_key(strict_run *r, const char *leaf);
 strict_value qs_strict_get(const strict_run *r, qs_str key);
+/* The same for the key of an entry of the manifest, without a look-up. */
+strict_value qs_strict_get_entry(const strict_run *r, uint32_t entry);
 /* state_dict[key] = value; state_dict.pop(key). */
 bool qs_strict_put(strict_run *r, qs_str key, strict_value value);
 bool qs_strict_pop(strict_run *r, qs_str key);

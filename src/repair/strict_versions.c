@@ -29,6 +29,11 @@ bool qs_strict_versions(const qs_manifest *target, const qs_strict_source *src, 
     qs_buf words = {0}, other = {0};
     bool ok = words_of(target, src, opt, &asked, &words, e);
     for (int i = 0; i < QS_STRICT_VERSIONS && ok; i++) {
+        if (versions[i] == asked.torch_minor) { /* told already */
+            out[i] = asked;
+            out[i].same_words = true;
+            continue;
+        }
         qs_strict_options o = *opt;
         o.torch_minor = versions[i];
         out[i] = (qs_strict_version){0};
