@@ -40,11 +40,13 @@ bool qs_app_do_all(qs_app *a, const qs_action *actions, size_t n, const char *ve
     const char *why;
     uint64_t skipped = skipped_by_last(a, n, &why);
     if (skipped)
-        qs_app_say(a, "%llu %s %s, %llu left missing: %s", (unsigned long long)keys,
+        qs_app_say(a, "%llu %s %s, %llu left %s: %s", (unsigned long long)keys,
                    qs_plural(keys, "key", "keys"), verb, (unsigned long long)skipped,
+                   actions->kind == QS_ACT_INIT || actions->kind == QS_ACT_COPY ? "missing" : "as they are",
                    why ? why : "they cannot be made from nothing");
     else
-        qs_app_say(a, "%llu %s %s; u undoes", (unsigned long long)keys, qs_plural(keys, "key", "keys"), verb);
+        qs_app_say(a, "%llu %s %s; u undoes", (unsigned long long)keys,
+                   n == 1 ? qs_action_unit(actions, keys) : qs_plural(keys, "key", "keys"), verb);
     return true;
 }
 
@@ -148,6 +150,76 @@ void qs_app_drop(qs_app *a) {
         act_on(a, (qs_action){.kind = QS_ACT_DROP, .bn_eps = __builtin_nan("")}, &keys, "dropped");
     }
     qs_vec_free(&keys);
+}
+
+/* ---- other forms ---- */
+
+enum { SIZES = 16 };
+
+/* "16x1x1x1", "16 1 1 1", "16,1,1,1"; "[]" is a scalar. */
+static bool read_sizes(qs_str text, int64_t *dim, uint32_t *n) {
+    *n = 0;
+    if (qs_str_is(text, "[]")) return true;
+    for (size_t i = 0; i < text.n;) {
+        int64_t v = 0;
+        size_t digits = 0;
+        for (; i < text.n && text.p[i] >= '0' && text.p[i] <= '9' && digits < 12; i++, digits++)
+            v = v * 10 + (text.p[i] - '0');
+        if (digits == 0 || *n == SIZES) return false;
+        dim[(*n)++] = v;
+        if (i < text.n && !strchr("x, ", text.p[i])) return false;
+        i += i < text.n;
+    }
+    return *n > 0;
+}
+
+static bool can_convert(const qs_app *a, const qs_row *row) {
+    (void)a;
+    return row->r != QS_NO_INDEX && row->mark != QS_MARK_DROPPED;
+}
+
+/* Below a module what cannot be converted stays; a key that was named is refused with the reason. */
+static void convert(qs_app *a, qs_action action) {
+    pair_vec keys = {0};
+    uint32_t node = qs_tree_selected(&a->tree);
+    bool subtree = !a->tree.marked && node != QS_NO_INDEX && qs_tree_is_module(&a->tree, node);
+    action.bn_eps = __builtin_nan("");
+    if (subtree) {
+        action.scope_kind = QS_SCOPE_SUBTREE;
+        action.scope = qs_compare_node(a->tree.c, node)->path;
+        qs_app_do(a, &action, "converted");
+    } else if (!gather(a, can_convert, &keys)) {
+        qs_app_complain(a, "out of memory");
+    } else if (keys.n == 0) {
+        qs_app_say(a, "A has nothing here to convert");
+    } else {
+        act_on(a, action, &keys, "converted");
+    }
+    qs_vec_free(&keys);
+}
+
+void qs_app_convert(qs_app *a, qs_action_kind kind, qs_str form) {
+    int64_t dim[SIZES];
+    qs_action action = {.kind = kind};
+    if (kind == QS_ACT_CAST && form.n && !(action.dtype = qs_dtype_parse(form)))
+        return qs_app_complain(a, "\"%.*s\" is no dtype; float32, bfloat16, int32 are some", QS_FMT(form));
+    if (kind == QS_ACT_RESHAPE && form.n) {
+        if (!read_sizes(form, dim, &action.shape.ndim))
+            return qs_app_complain(a, "give sizes as 16x1x1x1, or [] for a scalar");
+        action.has_shape = true;
+        action.shape.dim = action.shape.ndim ? dim : NULL;
+    }
+    convert(a, action);
+}
+
+void qs_app_versions(qs_app *a) {
+    uint32_t node = qs_tree_selected(&a->tree);
+    if (node == QS_NO_INDEX) return qs_app_say(a, "choose a module");
+    qs_str path = qs_compare_node(a->tree.c, node)->path;
+    if (!qs_tree_is_module(&a->tree, node)) path = qs_str_parent(path);
+    qs_action action = {
+        .kind = QS_ACT_METADATA, .scope_kind = QS_SCOPE_SUBTREE, .scope = path, .bn_eps = __builtin_nan("")};
+    qs_app_do(a, &action, "given the model's version");
 }
 
 void qs_app_hangup(qs_app *a) {

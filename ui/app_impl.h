@@ -146,7 +146,7 @@ typedef struct qs_save_summary {
 typedef struct qs_save_state {
     qs_line path;
     int field; /* 0 path, 1 format, 2 overwrite, 3 in place, 4 cpu */
-    bool overwrite, in_place, cpu;
+    bool overwrite, in_place, cpu, bare;
     qs_save_summary sum;
     char problem[600];
 } qs_save_state;
@@ -270,6 +270,10 @@ void qs_app_undo(qs_app *a);
 void qs_app_redo(qs_app *a);
 void qs_app_copy(qs_app *a);
 void qs_app_drop(qs_app *a);
+/* Cast or reshape what is marked, or below the cursor; `form` is a dtype or "16x1x1x1", empty for the model's. */
+void qs_app_convert(qs_app *a, qs_action_kind kind, qs_str form);
+/* The model's versions for the module under the cursor and all below it. */
+void qs_app_versions(qs_app *a);
 /* Rows a command means: those marked, else those below the cursor. Start with *row = QS_NO_INDEX. */
 bool qs_app_next_target(const qs_app *a, uint32_t *row);
 /* Save plan or result where a lost terminal leaves them; in rescue.c of the core. */
@@ -341,6 +345,7 @@ bool qs_page_command(const qs_app *a, qs_text_state *t, qs_command c);
 bool qs_page_event(const qs_app *a, qs_text_state *t, const qs_event *ev);
 void qs_help_open(qs_app *a); /* the keys of where one is; from there, back */
 void qs_message_open(qs_app *a);
+void qs_why_open(qs_app *a);
 void qs_python_open(qs_app *a);
 void qs_plan_open(qs_app *a);
 void qs_contents_open(qs_app *a);

@@ -48,6 +48,8 @@ void qs_app_command_with(qs_app *a, qs_command c, qs_str argument) {
     case QS_CMD_FILTER: return filter_by(a, argument);
     case QS_CMD_DEPTH: return open_depth(a, argument);
     case QS_CMD_SORT: return sort_by(a, argument);
+    case QS_CMD_CAST: return qs_app_convert(a, QS_ACT_CAST, argument);
+    case QS_CMD_RESHAPE: return qs_app_convert(a, QS_ACT_RESHAPE, argument);
     case QS_CMD_THEME: return qs_set_theme(a, argument);
     case QS_CMD_ROOTS: return qs_open_root(a, QS_DOCUMENT_A, argument);
     case QS_CMD_OPEN_A: return qs_open_document(a, QS_DOCUMENT_A, argument);

@@ -12,7 +12,7 @@ void qs_fix_open(qs_app *a) {
     qs_app_diagnose(a);
     const qs_diagnosis *d = a->diagnosis;
     if (!d) return qs_app_complain(a, "out of memory: there is no diagnosis");
-    if (d->action_count == 0) return qs_app_say(a, "%s", d->sentence);
+    if (d->action_count == 0) return qs_why_open(a);
     a->fix = (qs_fix_state){.source = QS_INIT_OBSERVED};
     for (size_t i = 0; i < d->action_count; i++)
         if (d->actions[i].kind == QS_ACT_INIT) a->fix.source = (int)d->actions[i].source;
@@ -42,6 +42,7 @@ static void fix_draw(const qs_app *a, qs_grid *g) {
     draw_count(p, &x, 2, d->renames, "renamed");
     draw_count(p, &x, 2, d->inits, "made");
     draw_count(p, &x, 2, d->drops, "dropped");
+    draw_count(p, &x, 2, d->converts, "converted");
     if (d->remaining)
         qs_drawf(p, x, 2, QS_PEN(MISSING), "%u problems remain", d->remaining);
     else

@@ -42,7 +42,7 @@ void qs_save_open_as(qs_app *a, qs_str path) {
     qs_save_state *s = &a->save;
     if (a->opt.read_only) return qs_app_say(a, "read-only: nothing is written");
     s->field = 0;
-    s->overwrite = s->in_place = s->cpu = false;
+    s->overwrite = s->in_place = s->cpu = s->bare = false;
     s->problem[0] = 0;
     s->path.history = &a->paths;
     qs_line_set(&s->path, path);
@@ -52,7 +52,7 @@ void qs_save_open_as(qs_app *a, qs_str path) {
 
 /* ---- drawing ---- */
 
-enum { LABEL_W = 8, FIELDS = 5 };
+enum { LABEL_W = 8, FIELDS = 6 };
 
 static void draw_check(qs_pane p, int y, bool on, bool focused, const char *text) {
     int x = qs_drawz(p, LABEL_W, y, QS_PEN(KEY), on ? "[x] " : "[ ] ");
@@ -82,8 +82,8 @@ static void describe(const qs_app *a, qs_rich *r) {
     size_t dropped = qs_resolution_tops_dropped(res);
     if (top > 1 && !safe) {
         qs_rich_line(r);
-        qs_rich_addf(r, QS_PEN(NORMAL), "beside it %zu %s kept", top - 1 - dropped,
-                     qs_plural(top - 1 - dropped, "entry is", "entries are"));
+        qs_rich_addf(r, QS_PEN(NORMAL), "beside it %zu %s %s", top - 1 - dropped,
+                     qs_plural(top - 1 - dropped, "entry is", "entries are"), s->bare ? "left out" : "kept");
         if (dropped) qs_rich_addf(r, QS_PEN(DROPPED), ", %zu dropped", dropped);
     }
     if (safe && m->misfits) {
@@ -116,7 +116,7 @@ static void save_draw(const qs_app *a, qs_grid *g) {
     const qs_save_state *s = &a->save;
     const qs_verdict *v = qs_session_verdict(a->s);
     qs_write_format format = qs_write_format_of(s->path.text);
-    qs_pane p = qs_dialog_box(a, g, 90, 16, "save the result", "");
+    qs_pane p = qs_dialog_box(a, g, 90, 17, "save the result", "");
     qs_drawz(p, 0, 0, QS_PEN(KEY), "as");
     qs_line_draw(&s->path, p, LABEL_W, 0, p.w - LABEL_W, s->field == 0);
     qs_drawz(p, 0, 1, QS_PEN(KEY), "format");
@@ -130,7 +130,8 @@ static void save_draw(const qs_app *a, qs_grid *g) {
         snprintf(device, sizeof device, "every tensor on the CPU (some say %s: no load without one)",
                  s->sum.elsewhere);
     draw_check(p, 4, s->cpu, s->field == 4, device);
-    draw_description(a, g, qs_pane_sub(p, 0, 6, p.w, p.h - 8));
+    draw_check(p, 5, s->bare, s->field == 5, "the state dict alone, without what is beside or around it");
+    draw_description(a, g, qs_pane_sub(p, 0, 7, p.w, p.h - 9));
     if (v)
         qs_drawz(p, 0, p.h - 2, qs_verdict_loads(v) ? QS_PEN(YES) : QS_PEN(NO),
                  qs_verdict_loads(v) ? " would load: YES " : " would load: NO ");
@@ -158,8 +159,10 @@ static bool change_field(qs_app *a, bool back) {
         s->overwrite = !s->overwrite;
     else if (s->field == 3)
         s->in_place = !s->in_place;
-    else
+    else if (s->field == 4)
         s->cpu = !s->cpu;
+    else
+        s->bare = !s->bare;
     s->problem[0] = 0;
     return true;
 }
@@ -185,8 +188,11 @@ static void accept(qs_app *a) {
         return;
     }
     qs_progress p = qs_app_busy(a, "saving");
-    qs_write_options opt = {
-        .in_place = s->in_place, .overwrite = s->overwrite || s->in_place, .cpu = s->cpu, .progress = &p};
+    qs_write_options opt = {.in_place = s->in_place,
+                            .overwrite = s->overwrite || s->in_place,
+                            .cpu = s->cpu,
+                            .bare = s->bare,
+                            .progress = &p};
     qs_history_add(&a->paths, qs_line_text(&s->path));
     char path[QS_LINE_MAX];
     qs_path_expand(qs_line_text(&s->path), path, sizeof path);

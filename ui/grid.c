@@ -249,7 +249,8 @@ void qs_pane_select(qs_pane p, int y) {
         qs_cell *c = at(p, x, y);
         if (c) c->pen |= QS_PEN_SELECTED;
     }
-    if (p.g->cursor_x < 0) p.g->cursor_y = p.y + y; /* where no text is typed, a screen reader reads this line */
+    if (p.g->cursor_x < 0)
+        p.g->cursor_y = p.y + y; /* where no text is typed, a screen reader reads this line */
 }
 
 qs_pane qs_draw_box(qs_pane p, qs_str title, qs_str note) {

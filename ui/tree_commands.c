@@ -225,7 +225,9 @@ void qs_load_plan_open(qs_app *a) {
 
 static bool tree_command(qs_app *a, qs_command c) {
     if (qs_list_command(&a->tree.list, c) || shape_command(a, c)) return true;
-    if (c == QS_CMD_MAP || c == QS_CMD_INIT || c == QS_CMD_COPY || c == QS_CMD_DROP) take_range(a);
+    if (c == QS_CMD_MAP || c == QS_CMD_INIT || c == QS_CMD_COPY || c == QS_CMD_DROP || c == QS_CMD_CAST ||
+        c == QS_CMD_RESHAPE)
+        take_range(a);
     switch (c) {
     case QS_CMD_PARENT: qs_tree_to_parent(&a->tree); break;
     case QS_CMD_NEXT_PROBLEM: seek_problem(a, 1); break;
@@ -244,6 +246,10 @@ static bool tree_command(qs_app *a, qs_command c) {
     case QS_CMD_DROP: qs_app_drop(a); break;
     case QS_CMD_PLAN: qs_plan_open(a); break;
     case QS_CMD_VERDICT: qs_message_open(a); break;
+    case QS_CMD_WHY: qs_why_open(a); break;
+    case QS_CMD_CAST: qs_app_convert(a, QS_ACT_CAST, QS_STR("")); break;
+    case QS_CMD_RESHAPE: qs_app_convert(a, QS_ACT_RESHAPE, QS_STR("")); break;
+    case QS_CMD_VERSIONS: qs_app_versions(a); break;
     case QS_CMD_VALUES: qs_values_open_row(a); break;
     case QS_CMD_ABOUT: qs_about_open(a); break;
     case QS_CMD_CONTENTS: qs_contents_open(a); break;

@@ -109,7 +109,8 @@ static void result_line(qs_app *a, const qs_row *row) {
             qs_rich_addf(&a->details, QS_PEN(NORMAL), ", %s", a->made.text);
         } else {
             qs_rich_addf(&a->details, QS_PEN(INIT), ", made: %s",
-                         x->mark == QS_MARK_INIT ? qs_init_source_name(x->source) : qs_mark_get(x->mark)->name);
+                         x->mark == QS_MARK_INIT ? qs_init_source_name(x->source)
+                                                 : qs_mark_get(x->mark)->name);
             a->idle_wanted = true; /* the value may follow from a large weight */
         }
         return;

@@ -81,9 +81,9 @@ static void add_statuses(qs_rich *r) {
 }
 
 static void add_settings(qs_rich *r) {
-    static const char *const text[] = {"$XDG_CONFIG_HOME/qatscope/keymap and theme hold your keys and colours:",
-                                       "qatscope --print-config keymap (or theme) prints a file to begin with.",
-                                       "Themes:"};
+    static const char *const text[] = {
+        "$XDG_CONFIG_HOME/qatscope/keymap and theme hold your keys and colours:",
+        "qatscope --print-config keymap (or theme) prints a file to begin with.", "Themes:"};
     qs_rich_line(r);
     qs_rich_line(r);
     qs_rich_addf(r, QS_PEN(TITLE), "Settings");

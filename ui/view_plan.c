@@ -15,8 +15,9 @@ static void draw_action(const qs_app *a, qs_pane p, int y, size_t i) {
     const qs_resolution *r = qs_session_resolution(a->s);
     char what[600], keys[40];
     uint32_t n = qs_resolution_touched(r, i);
-    qs_action_describe(qs_plan_action(qs_session_plan(a->s), i), what, sizeof what);
-    snprintf(keys, sizeof keys, "%u %s", n, qs_plural(n, "key", "keys"));
+    const qs_action *action = qs_plan_action(qs_session_plan(a->s), i);
+    qs_action_describe(action, what, sizeof what);
+    snprintf(keys, sizeof keys, "%u %s", n, qs_action_unit(action, n));
     int end = qs_draw_right(p, p.w - 1, y, n ? QS_PEN(NORMAL) : QS_PEN(MISSING), qs_str_of(keys));
     int x = qs_drawf(p, 0, y, QS_PEN(DIM), "%3zu  ", i + 1);
     qs_draw_fit(p, x, y, end - 2 - x, QS_PEN(NORMAL), qs_str_of(what), false);
@@ -26,7 +27,8 @@ static void draw_action(const qs_app *a, qs_pane p, int y, size_t i) {
 static uint64_t keys_in_all(const qs_app *a) {
     uint64_t sum = 0;
     for (size_t i = 0; i < qs_plan_count(qs_session_plan(a->s)); i++)
-        sum += qs_resolution_touched(qs_session_resolution(a->s), i);
+        if (qs_plan_action(qs_session_plan(a->s), i)->kind != QS_ACT_METADATA)
+            sum += qs_resolution_touched(qs_session_resolution(a->s), i);
     return sum;
 }
 

@@ -56,7 +56,8 @@ static bool convert(const convert_args *a, qs_err *e) {
 int qs_cmd_convert(int argc, char **argv) {
     convert_args a = {0};
     const qs_opt opts[] = {
-        QS_CLI_OPT_OUTPUT(&a.saving, "NAME.pt; NAME.safetensors or NAME.safetensors.index.json for the state dict alone"),
+        QS_CLI_OPT_OUTPUT(
+            &a.saving, "NAME.pt; NAME.safetensors or NAME.safetensors.index.json for the state dict alone"),
         {"drop-misfits", 0, QS_OPT_FLAG, &a.drop, NULL, "leave out what safetensors cannot hold"},
         QS_CLI_OPT_IN_PLACE(&a.saving),
         QS_CLI_OPT_CPU(&a.saving),

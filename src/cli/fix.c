@@ -56,8 +56,9 @@ static standing stand(const qs_session *s) {
 static void count_marks(const qs_session *s, fix_report *r) {
     const qs_resolution *res = qs_session_resolution(s);
     for (uint32_t i = 0; i < qs_resolution_count(res); i++) {
-        switch (qs_resolution_entry(res, i)->mark) {
-        case QS_MARK_RENAMED: r->renames++; break;
+        const qs_resolved *x = qs_resolution_entry(res, i);
+        r->renames += qs_resolved_is_renamed(res, x);
+        switch (x->mark) {
         case QS_MARK_INIT: r->inits++; break;
         case QS_MARK_COPIED: r->copies++; break;
         case QS_MARK_DROPPED: r->drops++; break;
@@ -158,8 +159,9 @@ static void print_words(const fix_args *a, const fix_report *r) {
     if (r->evidence[0]) printf("evidence: %s\n", r->evidence);
     print_causes(r);
     if (r->unloaded || r->ignored)
-        printf("strict=False: would leave %u of the model's keys as they are, and pass over %u of the file's\n",
-               r->unloaded, r->ignored);
+        printf(
+            "strict=False: would leave %u of the model's keys as they are, and pass over %u of the file's\n",
+            r->unloaded, r->ignored);
     if (r->actions == 0) {
         printf("repair: nothing to do\n");
     } else {
@@ -207,8 +209,8 @@ static void json_causes(qs_buf *b, const fix_report *r) {
     for (size_t i = 0; i < r->cause_count; i++) {
         const qs_cause *c = &r->causes[i];
         const qs_cause_info *info = qs_cause_get(c->id);
-        qs_buf_addf(b, "%s\n  {\"id\": \"%s\", \"keys\": %u, \"left\": %u, \"what\": ", i ? "," : "", info->id,
-                    c->keys, c->left);
+        qs_buf_addf(b, "%s\n  {\"id\": \"%s\", \"keys\": %u, \"left\": %u, \"what\": ", i ? "," : "",
+                    info->id, c->keys, c->left);
         qs_buf_add_json(b, qs_str_of(info->what));
         qs_buf_addz(b, ", \"evidence\": ");
         qs_buf_add_json(b, qs_str_of(c->evidence));

@@ -132,7 +132,7 @@ static bool keep_actions(qs_doctor *x) {
      */
     for (uint32_t i = 0; x->t.r && i < qs_resolution_live(x->t.r); i++) {
         const qs_resolved *r = qs_resolution_entry(x->t.r, i);
-        d->renames += r->mark == QS_MARK_RENAMED && r->action != QS_NO_INDEX && r->action >= x->before;
+        d->renames += qs_resolved_is_renamed(x->t.r, r) && r->action != QS_NO_INDEX && r->action >= x->before;
     }
     d->actions = list;
     d->action_count = x->actions.n;

@@ -273,6 +273,11 @@ const char *qs_action_kind_name(qs_action_kind k) {
     return "?";
 }
 
+const char *qs_action_unit(const qs_action *a, uint64_t n) {
+    if (a->kind == QS_ACT_METADATA) return n == 1 ? "module" : "modules";
+    return n == 1 ? "key" : "keys";
+}
+
 static bool eps_eq(double a, double b) {
     return a == b || (isnan(a) && isnan(b));
 }

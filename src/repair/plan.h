@@ -103,6 +103,9 @@ void qs_plan_mark_saved(qs_plan *p);
 /* "rule  (.*)\.bn\.(.*) -> $1.conv.bn.$2", printable, for a line of the plan pane. */
 size_t qs_action_describe(const qs_action *a, char *out, size_t cap);
 
+/* What qs_resolution_touched counts for it: "key" or "keys", of a METADATA "module" or "modules". */
+const char *qs_action_unit(const qs_action *a, uint64_t n);
+
 /* Same kind and same content. */
 bool qs_action_eq(const qs_action *a, const qs_action *b);
 const char *qs_action_kind_name(qs_action_kind k); /* "rename", ... as in the JSON */

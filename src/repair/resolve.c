@@ -277,6 +277,11 @@ const qs_tensor *qs_resolved_tensor(const qs_resolution *r, const qs_resolved *x
     return x->mark == QS_MARK_CONVERTED ? NULL : qs_resolved_source(r, x, from);
 }
 
+bool qs_resolved_is_renamed(const qs_resolution *r, const qs_resolved *x) {
+    if (x->mark != QS_MARK_CONVERTED || x->a == QS_NO_INDEX) return x->mark == QS_MARK_RENAMED;
+    return !qs_str_eq(x->key, qs_checkpoint_entry(r->in.a, x->a)->key);
+}
+
 const qs_tensor *qs_resolved_source(const qs_resolution *r, const qs_resolved *x,
                                     const qs_checkpoint **from) {
     const qs_checkpoint *c = x->b != QS_NO_INDEX ? r->in.b : x->a != QS_NO_INDEX ? r->in.a : NULL;

@@ -104,6 +104,8 @@ const qs_tensor *qs_resolved_tensor(const qs_resolution *r, const qs_resolved *x
 static inline bool qs_resolved_is_made(const qs_resolved *x) {
     return x->mark == QS_MARK_INIT || x->mark == QS_MARK_CONVERTED;
 }
+/* Has an entry of A another name now, converted or not? */
+bool qs_resolved_is_renamed(const qs_resolution *r, const qs_resolved *x);
 /* What a CONVERTED entry is made from; as qs_resolved_tensor for every other. */
 const qs_tensor *qs_resolved_source(const qs_resolution *r, const qs_resolved *x, const qs_checkpoint **from);
 /* n elements of a CONVERTED entry from `first`, as its dtype. QS_E_REFUSED for a value that does not fit. */
