@@ -44,24 +44,9 @@ static bool all_blocks(search *x) {
 
 /* ---- as int8 would ---- */
 
-typedef struct source {
-    const qs_checkpoint *c;
-    const qs_tensor *t;
-} source;
-
-static bool read_floats(void *ctx, uint64_t first, size_t n, float *out, qs_err *e) {
-    const source *s = ctx;
-    return qs_tensor_read_floats(s->c, s->t, first, n, out, e);
-}
-
 static bool as_int8(search *x, uint32_t i, const qs_checkpoint *from, const qs_tensor *t) {
-    source src = {from, t};
-    qs_weight w = {.key = qs_compare_row(x->c, i)->key,
-                   .ndim = t->shape.ndim,
-                   .dim = t->shape.dim,
-                   .dtype = t->dtype,
-                   .read = read_floats,
-                   .ctx = &src};
+    qs_weight_source src = {from, t};
+    qs_weight w = qs_weight_of_tensor(qs_compare_row(x->c, i)->key, &src);
     qs_qconfig cfg = QS_QCONFIG_DEFAULT;
     qs_err quiet = QS_ERR_INIT;
     qs_weight_error found = {.row = i, .per_channel_db = NAN};

@@ -30,16 +30,6 @@ static bool find_weight(const qs_init_context *x, qs_str owner, const qs_tensor 
         QS_FMT(owner), owner.n ? "." : "");
 }
 
-typedef struct weight_reader {
-    const qs_checkpoint *from;
-    const qs_tensor *t;
-} weight_reader;
-
-static bool read_weight(void *ctx, uint64_t first, size_t n, float *out, qs_err *e) {
-    weight_reader *r = ctx;
-    return qs_tensor_read_floats(r->from, r->t, first, n, out, e);
-}
-
 /* ---- BatchNorm ---- */
 
 /* ConvBn2d, ConvBnReLU2d, LinearBn1d, _ConvBnNd: their forward scales the weight before it is quantized. */
@@ -106,17 +96,12 @@ static bool make_factor(const qs_init_context *x, const qs_block *b, double eps,
 }
 
 bool qs_owner_weight(const qs_init_context *x, qs_str owner, qs_arena *arena, qs_weight *out, qs_err *e) {
-    weight_reader *r = QS_ARENA_NEW(arena, weight_reader);
+    qs_weight_source *r = QS_ARENA_NEW(arena, qs_weight_source);
     if (!r) return qs_nomem(e);
     if (!find_weight(x, owner, &r->t, &r->from, e)) return false;
     qs_str key = qs_key_join(arena, owner, "weight");
     if (!key.p) return qs_nomem(e);
-    *out = (qs_weight){.key = key,
-                       .ndim = r->t->shape.ndim,
-                       .dim = r->t->shape.dim,
-                       .dtype = r->t->dtype,
-                       .read = read_weight,
-                       .ctx = r};
+    *out = qs_weight_of_tensor(key, r);
     return true;
 }
 

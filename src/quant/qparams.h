@@ -5,7 +5,7 @@
 #define QS_QUANT_QPARAMS_H
 
 #include "base/err.h"
-#include "model/dtype.h"
+#include "model/checkpoint.h"
 
 typedef enum qs_qscheme {
     QS_QSCHEME_UNKNOWN = 0,
@@ -68,18 +68,28 @@ typedef struct qs_qparam {
 bool qs_qparams(const qs_qconfig *cfg, const float *min_val, const float *max_val, size_t n, qs_qparam *out,
                 qs_err *e);
 
-/* A weight read in blocks; row-major over `shape`. scale, if not NULL, multiplies channel c of axis 0 in
- * float32 before anything else (the BN factor of ConvBn*). */
+/* A weight read in blocks; row-major over `dim`. channel_factor, if not NULL, multiplies channel c of
+ * factor_axis in float32 before anything else (the BN factor of ConvBn*). Reads do not run in parallel. */
 typedef struct qs_weight {
     qs_str key; /* for messages */
     uint32_t ndim;
     const int64_t *dim;
     qs_dtype dtype;
     bool (*read)(void *ctx, uint64_t first, size_t n, float *out, qs_err *e);
+    /* The same elements in `dtype`, packed; may be NULL. Spares half precision the way through floats. */
+    bool (*read_raw)(void *ctx, uint64_t first, size_t n, void *out, qs_err *e);
     void *ctx;
     const float *channel_factor; /* [dim[factor_axis]] or NULL */
     int64_t factor_axis;         /* 0 for Conv/Linear, 1 for ConvTranspose */
 } qs_weight;
+
+/* A tensor of a checkpoint as a weight without a factor. It borrows `source`, and the source what it names.
+ */
+typedef struct qs_weight_source {
+    const qs_checkpoint *from;
+    const qs_tensor *t;
+} qs_weight_source;
+qs_weight qs_weight_of_tensor(qs_str key, qs_weight_source *source);
 
 /* Minimum and maximum as the observer's first observation takes them: n = 1 per tensor, else dim[ch_axis];
  * min/max hold that many floats. NaN or infinite elements are QS_E_INPUT naming the key. Reads the weight

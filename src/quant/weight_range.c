@@ -1,13 +1,22 @@
 /* The first observation of a weight: its minimum and maximum, per tensor or per channel, in one pass of
- * blocks that stay in the cache. A BatchNorm factor is applied to the two results of a run of equal channel,
- * not to every element: rounding is monotonic, so min(fl(x * f)) = fl(min(x) * f) for f >= 0, and the other
- * way round below. */
+ * blocks that stay in the cache, floats as they are stored. A BatchNorm factor is applied to the two results
+ * of elements of equal channel, not to every element: rounding is monotonic, so min(fl(x * f)) =
+ * fl(min(x) * f) for f >= 0, and the other way round below. */
 #include "quant/qparams.h"
+
+#include "quant/range_kernel.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-enum { BLOCK = 16384, LANES = 32 };
+enum {
+    BLOCK = 256 << 10,           /* bytes read at once: few calls, and still in the cache when looked at */
+    LONG_ROWS_BLOCK = 768 << 10, /* where it would hold only a few rows: the ranges of the columns are to be
+                                    fetched less often */
+    LONG_RUN = 128,              /* elements of one channel in a row that are worth a look of their own */
+    FEW_COLUMNS = 256,           /* of a row; several rows are taken as one then */
+    MOST_COLUMNS = 1 << 18       /* that are kept when there are more of them than channels */
+};
 
 /* Geometry of one axis in row-major order: the element i is in channel (i / inner) % count. */
 typedef struct axis {
@@ -43,149 +52,126 @@ bool qs_weight_channels(const qs_weight *w, const qs_qconfig *cfg, size_t *n, qs
     return true;
 }
 
-/* Widen [*lo, *hi] by x[0..n); *bad gets non-zero when an element is a NaN. The lanes are independent, so
- * that the compiler may use one vector instruction for many (gcc does at -O3, and only with a loop for each
- * result); x < lo ? x : lo is exactly minps, and skips NaNs. */
-static inline __attribute__((always_inline)) void widen_body(const float *x, size_t n, float *lo, float *hi,
-                                                             uint32_t *bad) {
-    float l[LANES], h[LANES];
-    uint32_t nan[LANES];
-    for (int j = 0; j < LANES; j++) l[j] = *lo, h[j] = *hi, nan[j] = 0;
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        for (int j = 0; j < LANES; j++) l[j] = x[i + j] < l[j] ? x[i + j] : l[j];
-        for (int j = 0; j < LANES; j++) h[j] = x[i + j] > h[j] ? x[i + j] : h[j];
-        for (int j = 0; j < LANES; j++) nan[j] |= (uint32_t)(x[i + j] != x[i + j]);
-    }
-    for (; i < n; i++) {
-        l[0] = x[i] < l[0] ? x[i] : l[0];
-        h[0] = x[i] > h[0] ? x[i] : h[0];
-        nan[0] |= (uint32_t)(x[i] != x[i]);
-    }
-    for (int j = 0; j < LANES; j++) {
-        *lo = l[j] < *lo ? l[j] : *lo;
-        *hi = h[j] > *hi ? h[j] : *hi;
-        *bad |= nan[j];
-    }
-}
-
-static void widen_any(const float *x, size_t n, float *lo, float *hi, uint32_t *bad) {
-    widen_body(x, n, lo, hi, bad);
-}
-
-#ifdef __x86_64__
-/* The same loops in vectors twice as wide. */
-__attribute__((target("avx2"))) static void widen_avx2(const float *x, size_t n, float *lo, float *hi,
-                                                       uint32_t *bad) {
-    widen_body(x, n, lo, hi, bad);
-}
-#endif
-
-typedef void (*widen_fn)(const float *x, size_t n, float *lo, float *hi, uint32_t *bad);
-
-static widen_fn best_widen(void) {
-#ifdef __x86_64__
-    if (__builtin_cpu_supports("avx2")) return widen_avx2;
-#endif
-    return widen_any;
-}
-
-/* The same with a channel per element: x[i] belongs to lo[i]. */
-static inline __attribute__((always_inline)) void
-widen_each_body(const float *restrict x, size_t n, float *restrict lo, float *restrict hi, uint32_t *bad) {
-    uint32_t nan = 0;
-    for (size_t i = 0; i < n; i++) {
-        lo[i] = x[i] < lo[i] ? x[i] : lo[i];
-        hi[i] = x[i] > hi[i] ? x[i] : hi[i];
-        nan |= (uint32_t)(x[i] != x[i]);
-    }
-    *bad |= nan;
-}
-
-static void widen_each_any(const float *x, size_t n, float *lo, float *hi, uint32_t *bad) {
-    widen_each_body(x, n, lo, hi, bad);
-}
-
-#ifdef __x86_64__
-__attribute__((target("avx2"))) static void widen_each_avx2(const float *x, size_t n, float *lo, float *hi,
-                                                            uint32_t *bad) {
-    widen_each_body(x, n, lo, hi, bad);
-}
-#endif
-
-static widen_fn best_widen_each(void) {
-#ifdef __x86_64__
-    if (__builtin_cpu_supports("avx2")) return widen_each_avx2;
-#endif
-    return widen_each_any;
-}
-
 typedef struct scan {
     const qs_weight *w;
+    const qs_range_kernel *kernel;
+    bool raw; /* the kernel takes the elements as they are stored, not as floats */
     uint64_t numel;
     axis channel, factor; /* count 1 and inner = numel where there is none */
     float *lo, *hi;
-    uint32_t nan;
-    widen_fn widen, widen_each;
+    bool bad;         /* met what is not finite */
+    uint64_t columns; /* that have a range of their own in low and high; 0: there are none */
+    char *low, *high; /* keys */
 } scan;
 
-static bool scan_prepare(scan *s, const qs_weight *w, const qs_qconfig *cfg, size_t n, qs_err *e) {
+static bool scan_prepare(scan *s, const qs_qconfig *cfg, size_t n, qs_err *e) {
+    const qs_weight *w = s->w;
     if (!weight_numel(w, &s->numel, e)) return false;
-    axis none = {.inner = s->numel ? s->numel : 1, .count = 1};
-    s->w = w;
-    s->channel = s->factor = none;
+    s->channel = s->factor = (axis){.inner = s->numel ? s->numel : 1, .count = 1};
     if (qs_qscheme_per_channel(cfg->scheme) && !find_axis(w, cfg->ch_axis, &s->channel, e)) return false;
     if (w->channel_factor && !find_axis(w, w->factor_axis, &s->factor, e)) return false;
     if (n != s->channel.count)
         return qs_fail(e, QS_E_INPUT, "%.*s: %zu ranges asked for, the weight has %llu channels",
                        QS_FMT(w->key), n, (unsigned long long)s->channel.count);
+    s->kernel = w->read_raw ? qs_range_kernel_of(w->dtype) : NULL;
+    s->raw = s->kernel != NULL;
+    if (!s->raw) s->kernel = qs_range_kernel_of(QS_FLOAT32);
     return true;
 }
 
-/* One run of elements that share their channel and their factor. */
-static void scan_run(scan *s, const float *x, uint64_t first, size_t n) {
-    size_t c = (size_t)(first / s->channel.inner % s->channel.count);
-    if (!s->w->channel_factor) {
-        s->widen(x, n, &s->lo[c], &s->hi[c], &s->nan);
-        return;
-    }
-    float lo = INFINITY, hi = -INFINITY, f = s->w->channel_factor[first / s->factor.inner % s->factor.count];
-    s->widen(x, n, &lo, &hi, &s->nan);
-    lo *= f;
-    hi *= f;
-    s->nan |= (uint32_t)(lo != lo || hi != hi);
-    float low = lo < hi ? lo : hi, high = lo < hi ? hi : lo;
-    if (low < s->lo[c]) s->lo[c] = low;
-    if (high > s->hi[c]) s->hi[c] = high;
+/* Elements as the kernel takes them. */
+static bool scan_read(const scan *s, uint64_t first, size_t n, void *out, qs_err *e) {
+    return s->raw ? s->w->read_raw(s->w->ctx, first, n, out, e) : s->w->read(s->w->ctx, first, n, out, e);
 }
 
-static void scan_block(scan *s, const float *x, uint64_t first, size_t n) {
-    uint64_t inner = s->channel.inner < s->factor.inner ? s->channel.inner : s->factor.inner;
-    bool each = inner == 1 && !s->w->channel_factor; /* the channel is the last axis */
-    uint64_t run = each ? s->channel.count : inner;
+/* Keys of elements that share the channel and the factor of the element `first`. */
+static void widen_channel(scan *s, uint64_t first, int32_t lo_key, int32_t hi_key) {
+    float lo = qs_range_value(s->kernel, lo_key), hi = qs_range_value(s->kernel, hi_key);
+    size_t c = (size_t)(first / s->channel.inner % s->channel.count);
+    if (!qs_range_finite(s->kernel, lo_key, hi_key)) s->bad = true;
+    if (s->w->channel_factor) {
+        float f = s->w->channel_factor[first / s->factor.inner % s->factor.count], a = lo * f, b = hi * f;
+        if (!isfinite(a) || !isfinite(b)) s->bad = true;
+        lo = a < b ? a : b;
+        hi = a < b ? b : a;
+    }
+    if (lo < s->lo[c]) s->lo[c] = lo;
+    if (hi > s->hi[c]) s->hi[c] = hi;
+}
+
+/* Elements in a row that share their channel and their factor. */
+static uint64_t run_of(const scan *s) {
+    return s->channel.inner < s->factor.inner ? s->channel.inner : s->factor.inner;
+}
+
+/* ---- where channels are long runs ---- */
+
+static void take_runs(scan *s, uint64_t first, size_t n, const char *block) {
+    uint64_t run = run_of(s);
     for (size_t i = 0; i < n;) {
         uint64_t left = run - (first + i) % run;
         size_t k = n - i < left ? n - i : (size_t)left;
-        size_t c = (size_t)((first + i) % run);
-        if (each)
-            s->widen_each(x + i, k, s->lo + c, s->hi + c, &s->nan);
-        else
-            scan_run(s, x + i, first + i, k);
+        int32_t lo = QS_RANGE_KEY_MAX, hi = QS_RANGE_KEY_MIN;
+        s->kernel->run(block + i * s->kernel->size, k, &lo, &hi);
+        widen_channel(s, first + i, lo, hi);
         i += k;
     }
 }
 
-static bool finite_so_far(const scan *s) {
-    if (s->nan) return false;
-    for (uint64_t c = 0; c < s->channel.count; c++)
-        if (s->lo[c] == -INFINITY || s->hi[c] == INFINITY) return false;
+/* ---- where they are short, or single elements: every column of a row has a range of its own ---- */
+
+/* Elements after which channels and factors repeat. */
+static uint64_t period_of(const scan *s) {
+    uint64_t c = s->channel.inner * s->channel.count, f = s->factor.inner * s->factor.count;
+    if (s->channel.count == 1 && s->channel.inner == s->numel) c = 0;
+    if (!s->w->channel_factor) f = 0;
+    return c > f ? c : f;
+}
+
+/* How many columns to look at, 0 if runs are better. */
+static uint64_t choose_columns(const scan *s) {
+    uint64_t period = period_of(s);
+    if (period == 0 || run_of(s) >= LONG_RUN) return 0;
+    bool channels = run_of(s) == 1 && period == s->channel.count && !s->w->channel_factor;
+    if (!channels && (period > s->numel / 2 || period > MOST_COLUMNS)) return 0;
+    uint64_t rows = s->numel / period, together = FEW_COLUMNS / period + 1;
+    return period * (together < rows ? together : rows);
+}
+
+/* Whole rows together, and parts of one. */
+static void take_columns(scan *s, uint64_t first, size_t n, const char *block) {
+    size_t size = s->kernel->size;
+    for (size_t i = 0; i < n;) {
+        size_t c = (size_t)((first + i) % s->columns), width = (size_t)s->columns - c;
+        size_t rows = c == 0 && n - i >= width ? (n - i) / width : 1;
+        if (width > n - i) width = n - i;
+        s->kernel->columns(block + i * size, rows, width, s->low + c * size, s->high + c * size);
+        i += rows * width;
+    }
+}
+
+static bool columns_begin(scan *s, qs_err *e) {
+    size_t n = (size_t)s->columns;
+    s->low = calloc(n, s->kernel->size);
+    s->high = calloc(n, s->kernel->size);
+    if (!s->low || !s->high) return qs_nomem(e);
+    s->kernel->clear(s->low, s->high, n);
     return true;
 }
 
+static void columns_end(scan *s) {
+    for (size_t c = 0; c < s->columns; c++)
+        widen_channel(s, c, qs_range_key(s->kernel, s->low, c), qs_range_key(s->kernel, s->high, c));
+}
+
+/* ---- all of it ---- */
+
 /* A second look for the element that spoiled the range. */
-static bool explain_not_finite(const scan *s, float *block, qs_err *e) {
-    for (uint64_t at = 0; at < s->numel; at += BLOCK) {
-        size_t n = s->numel - at < BLOCK ? (size_t)(s->numel - at) : BLOCK;
+static bool explain_not_finite(const scan *s, qs_err *e) {
+    float block[4096];
+    const size_t fits = sizeof block / sizeof *block;
+    for (uint64_t at = 0; at < s->numel; at += fits) {
+        size_t n = s->numel - at < fits ? (size_t)(s->numel - at) : fits;
         if (!s->w->read(s->w->ctx, at, n, block, e)) return false;
         for (size_t i = 0; i < n; i++)
             if (!isfinite(block[i]))
@@ -198,25 +184,38 @@ static bool explain_not_finite(const scan *s, float *block, qs_err *e) {
                    QS_FMT(s->w->key));
 }
 
-static bool scan_all(scan *s, float *block, const qs_progress *progress, qs_err *e) {
-    for (uint64_t at = 0; at < s->numel;) {
-        size_t n = s->numel - at < BLOCK ? (size_t)(s->numel - at) : BLOCK;
-        if (!s->w->read(s->w->ctx, at, n, block, e)) return false;
-        scan_block(s, block, at, n);
+static size_t block_bytes(const scan *s) {
+    bool long_rows = s->columns > BLOCK / 4 / s->kernel->size;
+    return long_rows ? LONG_ROWS_BLOCK : BLOCK;
+}
+
+static bool scan_all(scan *s, const qs_progress *progress, qs_err *e) {
+    size_t size = s->kernel->size, fits = block_bytes(s) / size;
+    if (s->columns && s->columns < fits) fits = fits / s->columns * s->columns; /* whole rows */
+    if (s->numel < fits) fits = (size_t)s->numel;
+    char *block = malloc(fits * size);
+    bool ok = block || qs_nomem(e);
+    for (uint64_t at = 0; ok && at < s->numel;) {
+        size_t n = s->numel - at < fits ? (size_t)(s->numel - at) : fits;
+        ok = scan_read(s, at, n, block, e);
+        if (ok) (s->columns ? take_columns : take_runs)(s, at, n, block);
         at += n;
-        if (!qs_progress_step(progress, at, s->numel, e)) return false;
+        ok = ok && qs_progress_step(progress, at, s->numel, e);
     }
-    return finite_so_far(s) || explain_not_finite(s, block, e);
+    free(block);
+    return ok;
 }
 
 bool qs_weight_range(const qs_weight *w, const qs_qconfig *cfg, float *min_val, float *max_val, size_t n,
                      const qs_progress *progress, qs_err *e) {
-    scan s = {.lo = min_val, .hi = max_val, .widen = best_widen(), .widen_each = best_widen_each()};
-    if (!scan_prepare(&s, w, cfg, n, e)) return false;
+    scan s = {.w = w, .lo = min_val, .hi = max_val};
+    if (!scan_prepare(&s, cfg, n, e)) return false;
     for (size_t c = 0; c < n; c++) min_val[c] = INFINITY, max_val[c] = -INFINITY;
-    float *block = malloc(BLOCK * sizeof *block);
-    if (!block) return qs_nomem(e);
-    bool ok = scan_all(&s, block, progress, e);
-    free(block);
-    return ok;
+    if (s.numel == 0) return true;
+    s.columns = choose_columns(&s);
+    bool ok = (s.columns == 0 || columns_begin(&s, e)) && scan_all(&s, progress, e);
+    if (ok) columns_end(&s);
+    free(s.low);
+    free(s.high);
+    return ok && (!s.bad || explain_not_finite(&s, e));
 }

@@ -45,20 +45,12 @@ static bool read_values(qs_see *s, const qs_checkpoint *from, const qs_tensor *t
     return true;
 }
 
-typedef struct source {
-    const qs_checkpoint *from;
-    const qs_tensor *t;
-} source;
-
-static bool read_source(void *ctx, uint64_t first, size_t n, float *out, qs_err *e) {
-    const source *x = ctx;
-    return qs_tensor_read_floats(x->from, x->t, first, n, out, e);
-}
-
 /* One outlier decides a scale, so no element is left out here. */
-static bool find_ranges(qs_see *s, source x, uint64_t per, const qs_progress *progress, qs_err *e) {
+static bool find_ranges(qs_see *s, qs_weight_source x, uint64_t per, const qs_progress *progress, qs_err *e) {
     const int64_t dim[2] = {s->stored, (int64_t)per};
-    qs_weight w = {.key = QS_STR("the weight"), .ndim = 2, .dim = dim, .read = read_source, .ctx = &x};
+    qs_weight w = qs_weight_of_tensor(QS_STR("the weight"), &x);
+    w.ndim = 2;
+    w.dim = dim;
     qs_qconfig cfg = QS_QCONFIG_DEFAULT;
     cfg.scheme = QS_PER_CHANNEL_SYMMETRIC;
     cfg.ch_axis = 0;
@@ -97,7 +89,7 @@ bool qs_see_open(const qs_checkpoint *from, const qs_tensor *t, const qs_progres
     s->qparam = malloc(s->channels * sizeof *s->qparam);
     s->quality = malloc(s->channels * sizeof *s->quality);
     ok = (ok && s->qparam && s->quality) || qs_nomem(e);
-    if (ok && read_values(s, from, t, per, e) && find_ranges(s, (source){from, t}, per, progress, e)) {
+    if (ok && read_values(s, from, t, per, e) && find_ranges(s, (qs_weight_source){from, t}, per, progress, e)) {
         *out = s;
         return true;
     }
