@@ -205,7 +205,7 @@ void qs_buf_add_json(qs_buf *b, qs_str s) {
         }
         if (cp == '"' || cp == '\\')
             qs_buf_addf(b, "\\%c", (char)cp);
-        else if (cp < 0x20 || cp == 0x7f)
+        else if (is_unsafe(cp))
             qs_buf_addf(b, "\\u%04x", (unsigned)cp);
         else
             qs_buf_add(b, qs_str_sub(rest, 0, len));

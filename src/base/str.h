@@ -67,7 +67,7 @@ void qs_buf_free(qs_buf *b);
 static inline qs_str qs_buf_str(const qs_buf *b) {
     return (qs_str){b->p, b->n};
 }
-/* JSON string literal, quotes included; invalid UTF-8 becomes U+FFFD. */
+/* JSON string literal, quotes included; invalid UTF-8 becomes U+FFFD, what qs_str_printable would not print \uNNNN. */
 void qs_buf_add_json(qs_buf *b, qs_str s);
 
 #endif

@@ -41,7 +41,7 @@ def options(command):
     out = run(*(args or ["x.pt"]), "--help")[1]
     found = {}
     for line in out.split("options:\n")[1].split("\n\n")[0].splitlines():
-        m = re.match(r"  +(?:-(\w), )?--([\w-]+)( [A-Za-z]+)?  ", line)
+        m = re.match(r"  +(?:-(\w), )?--([\w-]+)( [A-Za-z=]+)?  ", line)
         assert m, line
         found[m[2]] = (m[1], bool(m[3]))
     return found
@@ -82,7 +82,7 @@ class Help(unittest.TestCase):
                     if name == "help":
                         continue
                     # --help after it ends the parsing well, if the option was taken
-                    value = ["never" if name == "color" else "1"] if arg else []
+                    value = [{"color": "never", "limit": "files=1"}.get(name, "1")] if arg else []
                     rc, out, err = run(*([c] if c else ["x.pt"]), o, *value, "--help")
                     self.assertEqual((rc, err), (0, ""), (c, o))
             rc, out, err = run(*([c] if c else ["x.pt"]), "--no-such-thing")
