@@ -31,7 +31,8 @@ void qs_term_show(qs_term *t, const qs_grid *g);
 void qs_term_wait(qs_term *t, int ms, qs_event *ev);
 /* Whether a key waits to be read. */
 bool qs_term_pending(const qs_term *t);
-/* Whether Esc or ^C was pressed, without waiting; other keys are thrown away. For long work. */
+/* Whether Esc or ^C was pressed, without waiting: what was typed before it is then forgotten. Other keys are
+ * kept for qs_term_wait, and so is a new size. For long work. */
 bool qs_term_cancelled(qs_term *t);
 /* Stop this process as ^Z does and come back when it continues. */
 void qs_term_suspend(qs_term *t);

@@ -1,6 +1,7 @@
 #include "ui/term.h"
 
 #include "base/tempfile.h"
+#include "base/vec.h"
 
 #include <curses.h>
 #include <errno.h>
@@ -20,6 +21,14 @@
 
 enum { KEY_PASTE_BEGIN_ = 0x1000, KEY_PASTE_END_, PASTE_MAX = 65536, DOUBLE_CLICK_MS = 400, ESC_MS = 50 };
 
+enum { HELD_MAX = 4096 };
+
+/* What was typed during long work. */
+typedef struct held_event {
+    qs_event ev;
+    char *text; /* of a paste: owned, ev.text.n bytes */
+} held_event;
+
 struct qs_term {
     SCREEN *screen;
     FILE *in, *out;
@@ -34,6 +43,8 @@ struct qs_term {
     qs_event click; /* the last one, to see a double click */
     int64_t click_ms;
     qs_buf paste;
+    QS_VEC(held_event) held;
+    size_t held_at; /* the next one to be given */
     cchar_t *row;
     int dead_reads;
 };
@@ -231,8 +242,15 @@ bool qs_term_open(const qs_term_options *opt, qs_term **out, qs_err *e) {
     return true;
 }
 
+static void forget_held(qs_term *t) {
+    while (t->held_at < t->held.n) free(t->held.v[t->held_at++].text);
+    t->held.n = t->held_at = 0;
+}
+
 void qs_term_close(qs_term *t) {
     if (!t) return;
+    forget_held(t);
+    qs_vec_free(&t->held);
     disarm_crash();
     if (t->mouse) mousemask(0, NULL);
     paste_mode(t, false);
@@ -421,8 +439,8 @@ static void read_paste(qs_term *t, qs_event *ev) {
     *ev = (qs_event){.kind = QS_EVENT_PASTE, .text = qs_buf_str(&t->paste)};
 }
 
-/* An event that needs no waiting; false if there is none. */
-static bool next_event(qs_term *t, qs_event *ev) {
+/* An event that the terminal has, without waiting; false if there is none. */
+static bool read_event(qs_term *t, qs_event *ev) {
     wint_t c;
     int kind;
     while ((kind = get_wch(&c)) != ERR) {
@@ -444,6 +462,33 @@ static bool next_event(qs_term *t, qs_event *ev) {
         }
     }
     return false;
+}
+
+/* Kept for later; what does not fit is lost. */
+static void hold_event(qs_term *t, const qs_event *ev) {
+    held_event h = {.ev = *ev};
+    if (t->held.n - t->held_at >= HELD_MAX) return;
+    if (ev->kind == QS_EVENT_PASTE && ev->text.n) {
+        h.text = malloc(ev->text.n);
+        if (!h.text) return;
+        memcpy(h.text, ev->text.p, ev->text.n);
+    }
+    if (!qs_push(&t->held, h)) free(h.text);
+}
+
+/* The next one that was kept, or else that the terminal has. */
+static bool next_event(qs_term *t, qs_event *ev) {
+    if (t->held_at == t->held.n) return read_event(t, ev);
+    held_event *h = &t->held.v[t->held_at++];
+    *ev = h->ev;
+    if (ev->kind == QS_EVENT_PASTE) {
+        t->paste.n = 0;
+        qs_buf_add(&t->paste, (qs_str){h->text, ev->text.n});
+        ev->text = qs_buf_str(&t->paste);
+        free(h->text);
+    }
+    if (t->held_at == t->held.n) t->held.n = t->held_at = 0;
+    return true;
 }
 
 void qs_term_wait(qs_term *t, int ms, qs_event *ev) {
@@ -468,7 +513,7 @@ void qs_term_wait(qs_term *t, int ms, qs_event *ev) {
 
 bool qs_term_pending(const qs_term *t) {
     struct pollfd p = {.fd = fileno(t->in), .events = POLLIN};
-    return poll(&p, 1, 0) > 0;
+    return t->held_at < t->held.n || poll(&p, 1, 0) > 0;
 }
 
 bool qs_term_cancelled(qs_term *t) {
@@ -477,8 +522,11 @@ bool qs_term_cancelled(qs_term *t) {
     sigset_t was;
     sigprocmask(SIG_SETMASK, &t->old_mask, &was); /* let a pending SIGTERM in */
     sigprocmask(SIG_SETMASK, &was, NULL);
-    while (next_event(t, &ev))
-        if (ev.kind == QS_EVENT_KEY && (ev.key == QS_KEY_ESC || ev.key == QS_CTRL('C'))) return true;
+    while (read_event(t, &ev)) {
+        bool esc = ev.kind == QS_EVENT_KEY && (ev.key == QS_KEY_ESC || ev.key == QS_CTRL('C'));
+        if (esc) return forget_held(t), true;
+        hold_event(t, &ev);
+    }
     return hangup_flag;
 }
 

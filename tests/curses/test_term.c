@@ -68,6 +68,30 @@ static void test_escape_alone(void **state) {
     close_term(t, in, out);
 }
 
+/* Long work asks for Esc: what else was typed comes after it, in order; before an Esc it was for the work. */
+static void test_keys_wait_for_long_work(void **state) {
+    (void)state;
+    FILE *in, *out;
+    qs_term *t = OPEN("jk\x1b[200~one\x1b[201~\x1b[200~two\x1b[201~x", "xterm-256color", QS_COLOR_AUTO);
+    assert_false(qs_term_cancelled(t));
+    assert_false(qs_term_cancelled(t));
+    assert_true(qs_term_pending(t));
+    expect_key(t, 'j');
+    expect_key(t, 'k');
+    for (int i = 0; i < 2; i++) {
+        qs_event ev = next(t);
+        assert_int_equal(ev.kind, QS_EVENT_PASTE);
+        assert_int_equal(ev.text.n, 3);
+        assert_memory_equal(ev.text.p, i ? "two" : "one", 3);
+    }
+    expect_key(t, 'x');
+    close_term(t, in, out);
+    t = OPEN("jk\x03x", "xterm-256color", QS_COLOR_AUTO);
+    assert_true(qs_term_cancelled(t));
+    expect_key(t, 'x');
+    close_term(t, in, out);
+}
+
 static void test_paste_is_one_event(void **state) {
     (void)state;
     FILE *in, *out;
@@ -277,6 +301,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_escape_alone),
+        cmocka_unit_test(test_keys_wait_for_long_work),
         cmocka_unit_test(test_paste_is_one_event),
         cmocka_unit_test(test_mouse),
         cmocka_unit_test(test_cells_reach_the_screen),
