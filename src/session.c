@@ -32,6 +32,7 @@ struct qs_session {
     qs_plan *plan;
     derived d;
     uint64_t revision;
+    const qs_progress *watch;
     bool check_content; /* of preconditions, while a plan or another A is taken in */
 };
 
@@ -181,7 +182,7 @@ static bool derive(const qs_session *s, derived *d, const qs_progress *progress,
 
 bool qs_session_refresh(qs_session *s, qs_err *e) {
     derived d = {0};
-    if (!derive(s, &d, NULL, e)) {
+    if (!derive(s, &d, s->opt.open.limits.progress, e)) {
         derived_free(&d);
         return false;
     }
@@ -263,14 +264,20 @@ const qs_strict_version *qs_session_versions(qs_session *s) {
     qs_err e = QS_ERR_INIT;
     if (!s->d.has_versions && target && s->d.resolution) {
         qs_strict_source src = qs_strict_source_of_resolution(s->d.resolution);
-        s->d.has_versions = qs_strict_versions(target, &src, &s->opt.strict, s->d.versions, &e);
+        qs_strict_options opt = s->opt.strict;
+        opt.progress = s->watch;
+        s->d.has_versions = qs_strict_versions(target, &src, &opt, s->d.versions, &e);
     }
     return s->d.has_versions ? s->d.versions : NULL;
 }
 
+void qs_session_watch(qs_session *s, const qs_progress *progress) {
+    s->watch = progress;
+}
+
 const qs_matches *qs_session_matches(qs_session *s) {
     qs_err e = QS_ERR_INIT;
-    if (!s->d.matches && s->d.compare) (void)qs_match_all(s->d.compare, &s->d.matches, &e);
+    if (!s->d.matches && s->d.compare) (void)qs_match_all_while(s->d.compare, s->watch, &s->d.matches, &e);
     return s->d.matches;
 }
 
@@ -279,6 +286,7 @@ const qs_diagnosis *qs_session_diagnosis(qs_session *s) {
     const qs_matches *m = qs_session_matches(s);
     if (!s->d.diagnosis && m) {
         qs_diagnose_options opt = {.source = s->opt.init, .bn_eps = s->opt.bn_eps, .strict = s->opt.strict};
+        opt.strict.progress = s->watch;
         (void)qs_diagnose(s->d.compare, m, &opt, &s->d.diagnosis, &e);
     }
     return s->d.diagnosis;

@@ -64,7 +64,10 @@ const qs_plan *qs_session_plan(const qs_session *s);
 const qs_resolution *qs_session_resolution(const qs_session *s);
 const qs_verdict *qs_session_verdict(const qs_session *s); /* NULL without a target */
 const qs_compare *qs_session_compare(const qs_session *s);
-/* Computed on first use after a change; NULL only when out of memory. */
+/* Whom the next three ask now and then whether to go on; they give NULL when told not to, and what they lack
+ * is computed by the next call. Borrowed until another is given; NULL: nobody. */
+void qs_session_watch(qs_session *s, const qs_progress *progress);
+/* Computed on first use after a change; else NULL only when out of memory. */
 const qs_matches *qs_session_matches(qs_session *s);
 const qs_diagnosis *qs_session_diagnosis(qs_session *s);
 /* What torch 1.7, 1.13, 2.6 and 2.14 say, [QS_STRICT_VERSIONS] for qs_strict_versions_text; computed on first

@@ -141,12 +141,28 @@ void qs_app_refresh(qs_app *a) {
     layout_all(a);
 }
 
-void qs_app_diagnose(qs_app *a) {
-    if (!a->undiagnosed) return;
-    a->undiagnosed = false;
+/* What a cancelled progress leaves out is asked for another time. */
+typedef struct patience {
+    qs_progress inner;
+    bool lost;
+} patience;
+
+static bool ask(void *ctx, uint64_t done, uint64_t total) {
+    patience *p = ctx;
+    p->lost = p->lost || !p->inner.fn(p->inner.ctx, done, total);
+    return !p->lost;
+}
+
+static bool diagnose(qs_app *a, qs_progress inner) {
+    if (!a->undiagnosed) return true;
+    patience p = {.inner = inner};
+    const qs_progress progress = {ask, &p};
+    qs_session_watch(a->s, inner.fn ? &progress : NULL);
     a->matches = qs_session_matches(a->s);
-    a->diagnosis = qs_session_diagnosis(a->s);
-    const qs_strict_version *v = qs_session_versions(a->s);
+    a->diagnosis = p.lost ? NULL : qs_session_diagnosis(a->s);
+    const qs_strict_version *v = p.lost ? NULL : qs_session_versions(a->s);
+    qs_session_watch(a->s, NULL);
+    a->undiagnosed = p.lost;
     qs_buf text = {0};
     a->versions[0] = 0;
     a->versions_differ = false;
@@ -155,6 +171,15 @@ void qs_app_diagnose(qs_app *a) {
     if (v && qs_strict_versions_text(v, &text) && text.n)
         snprintf(a->versions, sizeof a->versions, "%.*s", QS_FMT(qs_buf_str(&text)));
     qs_buf_free(&text);
+    return !p.lost;
+}
+
+void qs_app_diagnose(qs_app *a) {
+    (void)diagnose(a, (qs_progress){0});
+}
+
+bool qs_app_diagnose_while(qs_app *a, const char *what) {
+    return diagnose(a, qs_app_busy(a, what));
 }
 
 /* Commands that mean the same in every view. */
@@ -265,8 +290,9 @@ static void draw_busy(const qs_app *a, qs_grid *g) {
         qs_drawz(p, x, 0, x < bar ? QS_PEN(HIST) : QS_PEN(DIM), x < bar ? "█" : "·");
     double rate = a->busy.seconds > 0 ? (double)a->busy.done / a->busy.seconds : 0;
     double left = rate > 0 ? (double)(a->busy.total - a->busy.done) / rate : 0;
-    int x = qs_drawf(p, 0, 1, QS_PEN(NORMAL), "%.0f %%", share * 100);
-    bool steps = a->busy.total < 1000; /* a few large ones: no rate */
+    int x = a->busy.total ? qs_drawf(p, 0, 1, QS_PEN(NORMAL), "%.0f %%", share * 100)
+                          : qs_drawf(p, 0, 1, QS_PEN(NORMAL), "%.0f s", a->busy.seconds);
+    bool steps = a->busy.total < 1000; /* a few large ones, or unknown: no rate */
     bool bytes = strcmp(a->busy.what, "saving") == 0;
     if (!steps) x = qs_drawf(p, x + 3, 1, QS_PEN(NORMAL), bytes ? "%.0f MB/s" : "%.1f M/s", rate / 1e6);
     if (!steps) qs_drawf(p, x + 3, 1, QS_PEN(NORMAL), "%.0f s left", left);

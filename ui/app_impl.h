@@ -247,6 +247,9 @@ void qs_app_command(qs_app *a, qs_command c);
 void qs_app_refresh(qs_app *a);
 /* Now, if it was put off. */
 void qs_app_diagnose(qs_app *a);
+/* The same with qs_app_busy's progress; false if it was cancelled, or gave way to a key. The application is
+ * drawn meanwhile. */
+bool qs_app_diagnose_while(qs_app *a, const char *what);
 bool qs_app_unsaved(const qs_app *a);
 /* "1,428" is not written; "1 key", "348 keys". */
 const char *qs_plural(uint64_t n, const char *one, const char *many);

@@ -9,7 +9,7 @@ static void fix_layout(qs_app *a) {
 }
 
 void qs_fix_open(qs_app *a) {
-    qs_app_diagnose(a);
+    if (!qs_app_diagnose_while(a, "finding the cause")) return qs_app_say(a, "cancelled");
     const qs_diagnosis *d = a->diagnosis;
     if (!d) return qs_app_complain(a, "out of memory: there is no diagnosis");
     if (d->action_count == 0) return qs_why_open(a);

@@ -94,7 +94,7 @@ static void describe_made(qs_app *a, const qs_row *row, const qs_resolved *x) {
 
 /* The values of the selected row, on both sides. */
 void qs_app_idle(qs_app *a) {
-    qs_app_diagnose(a);
+    if (!qs_app_diagnose_while(a, NULL)) return; /* a key waits */
     if (a->values) return qs_values_stats(a, true);
     uint32_t i = qs_tree_selected_row(&a->tree);
     if (i == QS_NO_INDEX) return;

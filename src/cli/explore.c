@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 
 #include "base/memory.h"
+#include "cli/reading.h"
 #include "config_file.h"
 #include "ui/ui.h"
 
@@ -146,7 +147,11 @@ static bool explore(const explore_args *x, const qs_config *config, qs_err *e) {
     ui.lessons = x->lessons;
     if (x->screen && !parse_screen(x->screen, &ui, e)) return false;
     qs_memory_keep(); /* after each action all is derived anew */
+    qs_reading reading;
+    qs_reading_begin(&reading, !x->screen && isatty(STDERR_FILENO) ? stderr : NULL);
+    opt.open.limits.progress = &reading.progress;
     qs_session *s = qs_cli_session(&opt, x->pos[0], x->pos[1], &x->common, e);
+    qs_reading_end(&reading);
     if (!s) return false;
     bool ok = (!x->plan || qs_session_load_plan(s, x->plan, e)) && qs_ui_run(s, &ui, e);
     qs_session_free(s);

@@ -57,7 +57,8 @@ bool qs_diag_run(qs_doctor *x, bool match, qs_err *e) {
         qs_strict_source src = qs_strict_source_of_resolution(n.r);
         ok = qs_strict_run(in.target, &src, &x->opt->strict, &n.v, e) &&
              qs_compare_again(x->t.c, n.r, n.v, &n.own_c, e) &&
-             (!match || qs_match_all(n.own_c, &n.own_m, e));
+             qs_progress_step(x->opt->strict.progress, 0, 0, e) &&
+             (!match || qs_match_all_while(n.own_c, x->opt->strict.progress, &n.own_m, e));
     }
     if (!ok) {
         trial_clear(&n);
@@ -70,7 +71,8 @@ bool qs_diag_run(qs_doctor *x, bool match, qs_err *e) {
     return true;
 }
 
-/* Add the action if it can be done; *done says whether. False only when memory is out. */
+/* Add the action if it can be done; *done says whether. False only when memory is out, or it was cancelled.
+ */
 bool qs_diag_attempt(qs_doctor *x, const qs_action *a, bool match, bool *done) {
     qs_err why = QS_ERR_INIT;
     *done = false;
@@ -80,6 +82,7 @@ bool qs_diag_attempt(qs_doctor *x, const qs_action *a, bool match, bool *done) {
         return qs_push(&x->actions, *a) || qs_nomem(x->e);
     }
     qs_plan_retract(x->t.plan);
+    if (why.code == QS_E_CANCELLED) return *x->e = why, false;
     return why.code != QS_E_NOMEM || qs_nomem(x->e);
 }
 

@@ -34,9 +34,9 @@ typedef struct qs_diagnosis {
 } qs_diagnosis;
 
 typedef struct qs_diagnose_options {
-    qs_init_source source; /* how missing quantizer keys are filled */
-    double bn_eps;         /* goes into the INIT actions; NaN if a person gave none */
-    qs_strict_options strict;
+    qs_init_source source;    /* how missing quantizer keys are filled */
+    double bn_eps;            /* goes into the INIT actions; NaN if a person gave none */
+    qs_strict_options strict; /* its progress is asked all along */
 } qs_diagnose_options;
 
 /* Owned by the caller; free with qs_diagnosis_free. The repair is tried on a scratch plan before it is

@@ -174,17 +174,22 @@ static bool run(qs_matcher *m, qs_matches *out, qs_err *e) {
     /* What is doubtful by the rules may be clear by the modules, or by words; words know nothing of numbers.
      */
     size_t before = m->found.n;
-    ok = ok && qs_match_collect_modules(m, taken, e) &&
+    ok = ok && qs_progress_step(m->progress, 0, 0, e) && qs_match_collect_modules(m, taken, e) &&
          (m->found.n > before || qs_match_collect_foreign(m, taken, e)) && assign(m, false, taken, out, e);
     m->found.n = 0;
-    ok = ok && qs_match_collect_weak(m, taken, e) && assign(m, false, taken, out, e);
+    ok = ok && qs_progress_step(m->progress, 0, 0, e) && qs_match_collect_weak(m, taken, e) &&
+         assign(m, false, taken, out, e);
     free(taken);
     return ok;
 }
 
 bool qs_match_all(const qs_compare *c, qs_matches **out, qs_err *e) {
+    return qs_match_all_while(c, NULL, out, e);
+}
+
+bool qs_match_all_while(const qs_compare *c, const qs_progress *progress, qs_matches **out, qs_err *e) {
     qs_matches *found = calloc(1, sizeof *found);
-    qs_matcher m = {.c = c};
+    qs_matcher m = {.c = c, .progress = progress};
     if (!found) return qs_nomem(e);
     found->rows = qs_compare_rows(c);
     bool target = qs_resolution_input(qs_compare_resolution(c))->target != NULL;

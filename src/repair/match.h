@@ -17,6 +17,8 @@ typedef struct qs_suggestion {
 typedef struct qs_matches qs_matches;
 /* The best assignment over all unexpected and missing rows. */
 bool qs_match_all(const qs_compare *c, qs_matches **out, qs_err *e);
+/* The same, asking `progress` now and then whether to go on; NULL is fine. */
+bool qs_match_all_while(const qs_compare *c, const qs_progress *progress, qs_matches **out, qs_err *e);
 void qs_matches_free(qs_matches *m);
 size_t qs_matches_count(const qs_matches *m);
 const qs_suggestion *qs_matches_get(const qs_matches *m, size_t i);
@@ -25,9 +27,10 @@ uint32_t qs_matches_of_row(const qs_matches *m,
 /* The change of prefix ("module." -> "") under which the suggestions were found; false if there is none, or
  * it may be chance. Borrowed from the documents. */
 bool qs_matches_prefix(const qs_matches *m, qs_str *strip, qs_str *add);
-/* Blocks below a module of the same name that are numbered otherwise in the model, all of their entries in the
- * result, those whose names the model knows included: to be renamed at once. Only where order and contents leave
- * one way. *n is 0 if there are none; the pairs and their texts are in the arena. Needs a target. */
+/* Blocks below a module of the same name that are numbered otherwise in the model, all of their entries in
+ * the result, those whose names the model knows included: to be renamed at once. Only where order and
+ * contents leave one way. *n is 0 if there are none; the pairs and their texts are in the arena. Needs a
+ * target. */
 bool qs_match_renumber(const qs_compare *c, qs_arena *arena, qs_rename_pair **out, size_t *n, qs_err *e);
 /* Candidates for one unexpected row, best first, at most max; for the map dialog. Returns how many. */
 size_t qs_match_candidates(const qs_compare *c, uint32_t row, qs_suggestion *out, size_t max);

@@ -55,7 +55,7 @@ typedef struct finder {
 } finder;
 
 /* A module with more BatchNorms than BESIDE is no case for pairing each with each. */
-enum { AMBIGUOUS = UINT32_MAX - 1, KEY_MAX = 1024, BESIDE = 400 };
+enum { AMBIGUOUS = UINT32_MAX - 1, KEY_MAX = 1024, BESIDE = 400, STRIDE = 1 << 14 };
 
 static qs_str strip_module(qs_str path) {
     return qs_str_is(qs_str_leaf(path), "module") ? qs_str_parent(path) : path;
@@ -337,6 +337,7 @@ static bool find_cores(finder *f) {
         if (!enter_core(f, qs_compare_row(f->m->c, f->m->froms.v[i].row)->key)) return false;
     for (uint32_t i = 0; i < qs_compare_rows(f->m->c); i++) {
         const qs_row *row = qs_compare_row(f->m->c, i);
+        if (i % STRIDE == 0 && !qs_progress_step(f->m->progress, 0, 0, f->e)) return false;
         uint32_t at = core_of(f, row->key);
         if (at == QS_MAP_NONE) continue;
         if (row->m != QS_NO_INDEX) note_row(&f->cores.v[at].to, i);
@@ -358,6 +359,7 @@ static bool rule_core(finder *f, uint32_t from) {
 static bool apply_rules(finder *f) {
     for (uint32_t i = 0; i < f->m->froms.n; i++) {
         size_t before = f->m->found.n;
+        if (i % STRIDE == 0 && !qs_progress_step(f->m->progress, 0, 0, f->e)) return false;
         if (!rule_prefix(f, i) || !rule_wrap(f, i) || !rule_norm(f, i) || !rule_tail(f, i)) return false;
         /* A name found already needs no second reason. */
         if (f->m->found.n == before && !rule_core(f, i)) return false;

@@ -27,6 +27,7 @@ typedef struct qs_candidate {
 
 typedef struct qs_matcher {
     const qs_compare *c;
+    const qs_progress *progress;
     qs_arena arena;
     QS_VEC(qs_match_from) froms; /* entries of the result the target does not know */
     QS_VEC(uint32_t) tos;        /* rows the target expects and the result lacks */

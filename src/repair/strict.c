@@ -5,7 +5,7 @@
 /* What became of an entry of the source. */
 enum fate { FATE_LOCAL, FATE_EXTRA, FATE_CHILD, FATE_DOTTED, FATE_STRAY, FATE_IGNORED, FATE_GONE };
 
-enum { NONE = UINT32_MAX };
+enum { NONE = UINT32_MAX, STRIDE = 1 << 14 /* keys or modules between two questions whether to go on */ };
 
 static int parse_torch(qs_str version) {
     int major = 0, minor = 0;
@@ -121,6 +121,7 @@ static bool sort_keys(strict_run *r) {
         qs_dtype dtype;
         const char *type;
         uint32_t module, entry;
+        if (i % STRIDE == 0 && !qs_progress_step(r->progress, 0, 0, r->err)) return false;
         r->src->entry(r->src->ctx, i, &key, &shape, &dtype, &type);
         r->fate[i] = (uint8_t)judge(r, key, &module, &entry);
         if (r->fate[i] == FATE_LOCAL) r->here[entry] = i;
@@ -342,6 +343,7 @@ static bool load_all(strict_run *r) {
     for (uint32_t at = 0; at != QS_MODULE_NONE; at = next_module(r, at)) {
         r->at = at;
         r->mod = qs_manifest_module(r->m, at);
+        if (at % STRIDE == 0 && !qs_progress_step(r->progress, 0, 0, r->err)) return false;
         if (r->mod->none) continue;
         r->version = r->src->version(r->src->ctx, r->mod->name);
         r->replaced_count = 0;
@@ -411,7 +413,13 @@ bool qs_strict_run(const qs_manifest *target, const qs_strict_source *src, const
                    qs_verdict **out, qs_err *e) {
     qs_verdict *v = calloc(1, sizeof *v);
     if (!v) return qs_nomem(e);
-    strict_run r = {.m = target, .src = src, .strict = opt->strict, .v = v, .err = e, .above_at = NONE};
+    strict_run r = {.m = target,
+                    .src = src,
+                    .strict = opt->strict,
+                    .v = v,
+                    .err = e,
+                    .progress = opt->progress,
+                    .above_at = NONE};
     r.torch = opt->torch_minor ? opt->torch_minor : parse_torch(qs_manifest_torch(target));
     r.assign = opt->assign && r.torch >= TORCH_ASSIGN;
     for (uint32_t i = 0; i < qs_manifest_module_count(target); i++)

@@ -51,6 +51,7 @@ typedef struct qs_strict_options {
     int torch_minor; /* 107, 113, 206, 214; 0: the manifest's, else the newest */
     bool strict;     /* load_state_dict(strict=...) */
     bool assign;
+    const qs_progress *progress; /* asked now and then; NULL is fine */
 } qs_strict_options;
 
 typedef struct qs_verdict qs_verdict;

@@ -67,6 +67,7 @@ typedef struct strict_run {
     bool strict, assign;
     qs_verdict *v;
     qs_err *err;
+    const qs_progress *progress;
     uint8_t *fate;  /* [src->count] what became of entry i: enum fate */
     uint32_t *here; /* [manifest's entries] the entry of the source under that key, UINT32_MAX if none */
     uint32_t *next; /* [src->count] next stray entry of the same module */

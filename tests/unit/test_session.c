@@ -136,6 +136,36 @@ static void test_try_and_preview(void **state) {
     qs_session_free(s);
 }
 
+static bool refuse_after(void *ctx, uint64_t done, uint64_t total) {
+    (void)done, (void)total;
+    return (*(int *)ctx)-- > 0;
+}
+
+/* Wherever the diagnosis is given up, nothing of it is left, and the next one is whole. */
+static void test_a_diagnosis_gives_way(void **state) {
+    (void)state;
+    int left = 0, lost = 0;
+    qs_progress p = {refuse_after, &left};
+    for (int asked = 0; asked < 200; asked++) {
+        qs_session *s = open_pair();
+        left = asked;
+        qs_session_watch(s, &p);
+        const qs_diagnosis *d = qs_session_diagnosis(s);
+        const qs_strict_version *v = qs_session_versions(s);
+        bool whole = d && v;
+        lost += !whole;
+        assert_int_equal(whole, left >= 0);
+        qs_session_watch(s, NULL);
+        d = qs_session_diagnosis(s);
+        assert_non_null(d);
+        assert_int_equal(d->kind, QS_DIAG_FLOAT_INTO_QAT);
+        assert_non_null(qs_session_versions(s));
+        qs_session_free(s);
+        if (whole) break;
+    }
+    assert_true(lost > 3);
+}
+
 static void test_plans_are_saved_and_loaded(void **state) {
     (void)state;
     qs_err e = QS_ERR_INIT;
@@ -283,6 +313,7 @@ static void test_opening_is_cancelled(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_repair_undo_redo),
+        cmocka_unit_test(test_a_diagnosis_gives_way),
         cmocka_unit_test(test_a_refused_action_changes_nothing),
         cmocka_unit_test(test_try_and_preview),
         cmocka_unit_test(test_plans_are_saved_and_loaded),
