@@ -49,14 +49,16 @@ static void print_json(const apply_args *a, const qs_session *s, bool saved) {
         qs_buf_add_json(&b, qs_str_of(a->saving.out));
     else
         qs_buf_addz(&b, "null");
-    qs_buf_addf(&b,
-                ", \"actions\": %zu, \"entries\": %u, \"renames\": %u, \"initialises\": %u, \"copies\": %u, "
-                "\"drops\": %u, \"skipped\": %u, \"failed\": %zu, \"loads\": %s,\n \"plan\": ",
-                qs_plan_count(qs_session_plan(s)), t.entries, t.marks[QS_MARK_RENAMED], t.marks[QS_MARK_INIT],
-                t.marks[QS_MARK_COPIED], t.marks[QS_MARK_DROPPED], t.skipped, qs_plan_report_failed(s),
-                !v                    ? "null"
-                : qs_verdict_loads(v) ? "true"
-                                      : "false");
+    qs_buf_addf(
+        &b,
+        ", \"actions\": %zu, \"entries\": %u, \"renames\": %u, \"initialises\": %u, \"copies\": %u, "
+        "\"drops\": %u, \"converts\": %u, \"skipped\": %u, \"failed\": %zu, \"loads\": %s,\n \"plan\": ",
+        qs_plan_count(qs_session_plan(s)), t.entries, t.marks[QS_MARK_RENAMED], t.marks[QS_MARK_INIT],
+        t.marks[QS_MARK_COPIED], t.marks[QS_MARK_DROPPED], t.marks[QS_MARK_CONVERTED], t.skipped,
+        qs_plan_report_failed(s),
+        !v                    ? "null"
+        : qs_verdict_loads(v) ? "true"
+                              : "false");
     qs_plan_report_json(s, &b);
     qs_buf_addz(&b, "}\n");
     if (!b.failed) fwrite(b.p, 1, b.n, stdout);

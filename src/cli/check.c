@@ -96,6 +96,31 @@ static void add_json_versions(const qs_strict_version *v, qs_buf *b) {
     qs_buf_addz(b, "\n ]");
 }
 
+/* Nobody asks strict=False, and it answers nobody: what it would leave out is said in any case. */
+typedef struct unstrict {
+    uint32_t unloaded, ignored; /* keys of the model, keys of the file */
+    bool raises;                /* a shape, or worse */
+} unstrict;
+
+static unstrict count_unstrict(const qs_verdict *v) {
+    unstrict u = {0};
+    for (size_t i = 0; i < qs_verdict_count(v); i++) {
+        qs_finding_kind kind = qs_verdict_finding(v, i)->kind;
+        u.unloaded += kind == QS_FIND_MISSING;
+        u.ignored += kind == QS_FIND_UNEXPECTED;
+        u.raises |= kind == QS_FIND_SIZE || kind == QS_FIND_COPY || kind == QS_FIND_RAISES;
+    }
+    return u;
+}
+
+static void print_unstrict(const qs_verdict *v) {
+    unstrict u = count_unstrict(v);
+    if (u.unloaded || u.ignored)
+        fprintf(stderr,
+                "strict=False: %s %u of the model's keys as they are, and pass over %u of the file's\n",
+                u.raises ? "would raise too, and leave" : "would leave", u.unloaded, u.ignored);
+}
+
 /* What there is to print: the verdict, how it came about if that was asked for, and the other versions'. */
 typedef struct answer {
     qs_verdict *v;
@@ -123,6 +148,9 @@ static void print_json(const char *file, const answer *x, const qs_buf *message,
         qs_buf_addc(&b, '}');
     }
     qs_buf_addz(&b, "\n ]");
+    unstrict u = count_unstrict(v);
+    qs_buf_addf(&b, ",\n \"strict_false\": {\"unloaded\": %u, \"ignored\": %u, \"raises\": %s}", u.unloaded,
+                u.ignored, u.raises ? "true" : "false");
     add_json_versions(x->versions, &b);
     if (x->trace) add_json_trace(x->trace, &b);
     qs_buf_addz(&b, "}\n");
@@ -190,6 +218,7 @@ static bool print_answer(const check_args *a, const answer *x, qs_err *e) {
         print_message(&message);
     if (ok && !a->common.json && !a->common.quiet) {
         print_advice(x->v);
+        print_unstrict(x->v);
         print_versions(x->versions);
     }
     qs_buf_free(&message);

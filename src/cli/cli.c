@@ -85,7 +85,9 @@ static void print_help(const char *name, const qs_opt *opts, size_t n) {
         option_text(&opts[i], left, sizeof left);
         printf("  %-26s %s\n", left, opts[i].help);
     }
-    printf("      %-22s %s\n\nexamples:\n", "--help", "this text");
+    printf("      %-22s %s\n", "--help",
+           qs_cli_has_json(name) ? "this text; --help=json lists what --json prints" : "this text");
+    printf("\nexamples:\n");
     for (size_t i = 0; i < sizeof examples / sizeof *examples; i++)
         if (strcmp(examples[i].command, table_name(name)) == 0)
             printf("  %s\n      %s\n", examples[i].line, examples[i].help);
@@ -144,9 +146,11 @@ static bool print_help_as(const char *style, const char *name, const qs_opt *opt
         print_man(name, opts, n);
     else if (strcmp(style, "words") == 0)
         print_words(name, opts, n);
+    else if (strcmp(style, "json") == 0 && qs_cli_has_json(name))
+        qs_cli_print_json_fields(name);
     else
-        fprintf(stderr, "qatscope: --help takes no argument\n");
-    return !style || strcmp(style, "man") == 0 || strcmp(style, "words") == 0;
+        return fprintf(stderr, "qatscope: --help=%s: there is no such help\n", style), false;
+    return true;
 }
 
 /* ---- what was meant ---- */

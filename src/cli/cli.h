@@ -51,6 +51,9 @@ qs_parse qs_cli_parse(int argc, char **argv, const qs_opt *opts, size_t n, const
 
 /* A line for each limit of --limit: name, default, what it counts. */
 void qs_cli_print_limits(void);
+/* Does the command print JSON, and the fields of it, from json.def. */
+bool qs_cli_has_json(const char *name);
+void qs_cli_print_json_fields(const char *name);
 
 /* The command somebody may have meant by `typed`, or NULL. */
 const char *qs_cli_near_command(const char *typed);

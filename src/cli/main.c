@@ -77,6 +77,14 @@ static void print_man(void) {
            ".SH COMMANDS\n",
            QATSCOPE_VERSION);
     print_all("--help=man");
+    printf(".SH JSON\nWhat \\-\\-json prints: [] is any element of a list, * any name. Of many files it is a "
+           "list of these.\n");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (!qs_cli_has_json(commands[i].name)) continue;
+        printf(".SS %s\n.nf\n", commands[i].name);
+        qs_cli_print_json_fields(commands[i].name);
+        printf(".fi\n");
+    }
     printf(".SH LIMITS\nA file that asks for more than these is refused; \\-\\-limit NAME=N (K, M and G are "
            "2^10, 2^20 and "
            "2^30) changes one. The defaults:\n.PP\n.nf\n");

@@ -47,6 +47,59 @@ def options(command):
     return found
 
 
+def json_paths(x, path, out):
+    """The paths of json.def: "a.b[].c"; of an empty list only that it is there."""
+    if isinstance(x, dict):
+        for k, v in x.items():
+            json_paths(v, "%s.%s" % (path, k) if path else k, out)
+    elif isinstance(x, list):
+        for v in x:
+            json_paths(v, path + "[]", out)
+    else:
+        out[path] = x
+
+
+KINDS = {"text": str, "bool": bool, "number": (int, float), "list": (int, float)}
+
+
+class Json(unittest.TestCase):
+    def check(self, command, *args):
+        """Every field that is printed is listed, with its type; returns the rows that were seen."""
+        rows = [(line[2:38].rstrip(), line[39:54].rstrip()) for line in run(command, "--help=json")[1].splitlines()]
+        out = run(command, *args, "--json")
+        found = {}
+        json_paths(json.loads(out[1]), "", found)
+        seen = set()
+        for path, value in found.items():
+            path = path[3:] if path.startswith("[].") else path
+            fits = [r for r in rows if r[0] == path or (r[0].endswith(".*") and path.startswith(r[0][:-1])) or
+                    (r[1].startswith("list") and r[0] + "[]" == path)]
+            self.assertTrue(fits, "%s --json prints %s, which json.def does not list" % (command, path))
+            kinds = fits[0][1].split(" or ")
+            if fits[0][1]:
+                self.assertTrue((value is None and "null" in kinds) or isinstance(value, KINDS[kinds[0]]), (command, path, value))
+            seen.add(fits[0][0])
+        return {r[0] for r in rows}, seen
+
+    def test_what_is_printed_is_what_is_listed(self):
+        ui = os.path.join(TOP, "tests", "fixtures", "ui")
+        a, b, m, train, odd, odd_b = (os.path.join(ui, n) for n in ("float.pt", "qat.pt", "model.json", "train.pt", "odd_a.pt", "odd_b.pt"))
+        with tempfile.TemporaryDirectory() as d:
+            plan, out = os.path.join(d, "p.json"), os.path.join(d, "o.pt")
+            run("fix", a, "-m", m, "-n", "--plan-out", plan)
+            for command, runs in {
+                    "check": [[a, "-m", m, "--trace"], [a, b], [b, b]], "fix": [[a, "-m", m, "-n"], [b, a, "-n"], [a, b, "-o", out]],
+                    "apply": [[plan, a, "-m", m, "-o", out], [plan, b, "-n"]], "convert": [[a, "-o", out]],
+                    "plan": [[plan, a, "-m", m], [plan, b]], "ls": [[a, "--quant"], [odd, "--values"], [train], [a, b]],
+                    "diff": [[a, b, "--values"], [odd, odd_b, "--values"], [train, b, "--values"]],
+                    "explain": [["model.0.conv.module.weight_fake_quant.scale"]], "audit": [[a], [a, b]], "verify": [[a], [a, b]]}.items():
+                listed, seen = set(), set()
+                for args in runs:
+                    rows, some = self.check(command, *args)
+                    listed, seen = listed | rows, seen | some
+                self.assertGreater(len(seen), len(listed) * 0.6, "of %s's list only %s were seen" % (command, sorted(seen)))
+
+
 class Help(unittest.TestCase):
     def test_readme_has_the_table(self):
         with open(os.path.join(TOP, "src", "cli", "commands.def")) as f:
