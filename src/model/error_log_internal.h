@@ -10,4 +10,16 @@
  * memory is out. */
 bool qs_log_read_report(qs_str raw, const qs_limits *limits, qs_error_log **out, qs_err *e);
 
+/* The last of the failures of log_other.def in a stream of text. Zero-initialise; free `text`. */
+enum { QS_LOG_OTHER_MAX = 128 }; /* longer than any phrase */
+typedef struct qs_log_others {
+    qs_buf text;    /* the end of what came so far */
+    uint64_t lines; /* before it */
+    uint64_t line;  /* of what was found, from 1 */
+    int found;      /* row + 1 */
+} qs_log_others;
+bool qs_log_others_feed(qs_log_others *o, const char *p, size_t n); /* false: out of memory */
+/* Fails with what was found; true if nothing was. */
+bool qs_log_others_fail(const qs_log_others *o, qs_err *e);
+
 #endif

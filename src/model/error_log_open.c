@@ -20,6 +20,7 @@ typedef struct finder {
     uint64_t report_offset, report_line;
     qs_error_log *best;
     bool matched_later;
+    qs_log_others others;
     qs_err *err;
 } finder;
 
@@ -105,7 +106,7 @@ static bool scan(finder *f, bool at_end) {
 
 static bool feed(finder *f, const char *p, size_t n) {
     qs_buf_add(&f->text, (qs_str){p, n});
-    if (f->text.failed) return qs_nomem(f->err);
+    if (f->text.failed || !qs_log_others_feed(&f->others, p, n)) return qs_nomem(f->err);
     if (!scan(f, false)) return false;
     if (!f->open && f->scanned) forget(f, f->scanned);
     if (f->open && f->text.n > f->limits->json_bytes) {
@@ -123,6 +124,7 @@ static bool finish(finder *f, qs_error_log **out) {
         f->best = NULL;
         return true;
     }
+    if (!qs_log_others_fail(&f->others, f->err)) return false;
     if (f->matched_later)
         return qs_fail(f->err, QS_E_INPUT,
                        "the log reports a load that fitted (\"<All keys matched "
@@ -134,6 +136,7 @@ static bool finish(finder *f, qs_error_log **out) {
 
 static void release(finder *f) {
     qs_buf_free(&f->text);
+    qs_buf_free(&f->others.text);
     qs_error_log_close(f->best);
 }
 

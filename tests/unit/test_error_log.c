@@ -488,8 +488,36 @@ static void reads_given_cases(void **state) {
     assert_true(count > 0);
 }
 
+/* A phrase that a read ends in the middle of is found all the same, and the last one counts. */
+static void test_other_failures(void **state) {
+    (void)state;
+    static const struct {
+        const char *says, *told;
+    } cases[] = {{"DDP expects same model across all ranks, but Rank 0 has 3 params", "torch.distributed.run"},
+                 {"_pickle.UnpicklingError: Weights only load failed. This file", "--bare"},
+                 {"_pickle.UnpicklingError: invalid load key, 'v'.", "git lfs pull"},
+                 {"RuntimeError: PytorchStreamReader failed reading zip archive: failed finding central directory",
+                  "cut short"},
+                 {"RuntimeError: Zero-point must be Int32, Float or Half, found Long", "int32"}};
+    enum { READ = 256 << 10 };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (size_t before = READ - 40; before < READ + 2; before += 7) {
+            qs_buf text = {0};
+            qs_error_log *log = NULL;
+            qs_err e = QS_ERR_INIT;
+            qs_buf_addz(&text, "Ran out of input\n");
+            while (text.n < before - 1) qs_buf_addc(&text, 'x');
+            qs_buf_addf(&text, "\n%s\nand so on\n", cases[i].says);
+            assert_false(qs_error_log_parse(text.p, text.n, NULL, &log, &e));
+            if (!strstr(e.msg, cases[i].told) || !strstr(e.msg, "line 3 ")) fail_msg("%s", e.msg);
+            qs_buf_free(&text);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_other_failures),
         cmocka_unit_test(reads_what_torch_prints),
         cmocka_unit_test(survives_each_mutation),
         cmocka_unit_test(survives_combinations),
