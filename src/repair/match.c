@@ -163,6 +163,15 @@ static bool take_sides(qs_matcher *m, qs_err *e) {
     return true;
 }
 
+/* What the rules leave open, B's values decide: the rules' own candidates wait. */
+static bool decide_by_values(qs_matcher *m, char *taken, qs_matches *out, qs_err *e) {
+    qs_matcher by_value = *m;
+    memset(&by_value.found, 0, sizeof by_value.found);
+    bool ok = qs_match_collect_values(&by_value, taken, e) && assign(&by_value, true, taken, out, e);
+    qs_vec_free(&by_value.found);
+    return ok;
+}
+
 static bool run(qs_matcher *m, qs_matches *out, qs_err *e) {
     if (!take_sides(m, e)) return false;
     if (m->froms.n == 0 || m->tos.n == 0) return true;
@@ -170,7 +179,7 @@ static bool run(qs_matcher *m, qs_matches *out, qs_err *e) {
     char *taken = calloc(out->rows + 1u, 1);
     if (!taken) return qs_nomem(e);
     if (m->prefix_sure) out->prefix = m->prefix;
-    bool ok = qs_match_collect(m, e) && assign(m, true, taken, out, e);
+    bool ok = qs_match_collect(m, e) && assign(m, true, taken, out, e) && decide_by_values(m, taken, out, e);
     /* What is doubtful by the rules may be clear by the modules, or by words; words know nothing of numbers.
      */
     size_t before = m->found.n;
