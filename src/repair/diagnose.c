@@ -73,17 +73,29 @@ bool qs_diag_run(qs_doctor *x, bool match, qs_err *e) {
 
 /* Add the action if it can be done; *done says whether. False only when memory is out, or it was cancelled.
  */
-bool qs_diag_attempt(qs_doctor *x, const qs_action *a, bool match, bool *done) {
+bool qs_diag_attempt_all(qs_doctor *x, const qs_action *a, size_t n, bool match, bool *done) {
     qs_err why = QS_ERR_INIT;
     *done = false;
-    if (!qs_plan_push(x->t.plan, a, x->e)) return false;
+    if (!qs_plan_push_all(x->t.plan, a, n, x->e)) return false;
     if (qs_diag_run(x, match, &why)) {
         *done = true;
-        return qs_push(&x->actions, *a) || qs_nomem(x->e);
+        for (size_t i = 0; i < n; i++)
+            if (!qs_push(&x->actions, a[i])) return qs_nomem(x->e);
+        return true;
     }
     qs_plan_retract(x->t.plan);
     if (why.code == QS_E_CANCELLED) return *x->e = why, false;
     return why.code != QS_E_NOMEM || qs_nomem(x->e);
+}
+
+bool qs_diag_attempt(qs_doctor *x, const qs_action *a, bool match, bool *done) {
+    return qs_diag_attempt_all(x, a, 1, match, done);
+}
+
+bool qs_diag_take_back(qs_doctor *x, size_t n, bool match) {
+    x->actions.n -= n;
+    qs_plan_retract(x->t.plan);
+    return qs_diag_run(x, match, x->e);
 }
 
 static uint32_t problems_of(const qs_compare *c) {
@@ -100,9 +112,7 @@ bool qs_diag_attempt_if_better(qs_doctor *x, const qs_action *a, bool match, boo
     if (!*done) return true;
     if (problems_of(x->t.c) < before) return true;
     *done = false;
-    x->actions.n--;
-    qs_plan_retract(x->t.plan);
-    return qs_diag_run(x, match, x->e);
+    return qs_diag_take_back(x, 1, match);
 }
 
 /* ---- all of it ---- */

@@ -64,6 +64,10 @@ static inline const char *qs_diag_plural(uint32_t n) {
 bool qs_diag_run(qs_doctor *x, bool match, qs_err *e);
 /* Add the action if it can be done; *done says whether. False only when memory is out. */
 bool qs_diag_attempt(qs_doctor *x, const qs_action *a, bool match, bool *done);
+/* The same for several, all or none. */
+bool qs_diag_attempt_all(qs_doctor *x, const qs_action *a, size_t n, bool match, bool *done);
+/* Take the last n back. */
+bool qs_diag_take_back(qs_doctor *x, size_t n, bool match);
 /* The same, but keep it only if fewer problems are left then. */
 bool qs_diag_attempt_if_better(qs_doctor *x, const qs_action *a, bool match, bool *done);
 

@@ -119,14 +119,53 @@ static bool safe_pairs(qs_doctor *x, qs_rename_pair **out, size_t *n) {
     return true;
 }
 
-/* As one rule, if one says the same. */
+/* Where each pair's entry is among A's. */
+static uint32_t *origins_of(qs_doctor *x, const qs_rename_pair *pairs, size_t n) {
+    const qs_resolution *r = qs_compare_resolution(x->t.c);
+    uint32_t *at = QS_ARENA_ARRAY(&x->d->arena, n, uint32_t);
+    for (size_t i = 0; at && i < n; i++) {
+        uint32_t k = qs_resolution_find(r, pairs[i].from);
+        at[i] = k == QS_NO_INDEX ? k : qs_resolution_entry(r, k)->a;
+    }
+    return at;
+}
+
+/* Rules one after the other: did they come to what the pairs say, and to no more? */
+static bool came_to(const qs_doctor *x, const qs_rename_pair *pairs, size_t n, const uint32_t *origins,
+                    size_t actions) {
+    size_t last = qs_plan_count(x->t.plan), touched = 0;
+    for (size_t i = last - actions; i < last; i++) touched += qs_resolution_touched(x->t.r, i);
+    for (size_t i = 0; i < n && touched == n; i++) {
+        uint32_t k = qs_resolution_find(x->t.r, pairs[i].to);
+        if (k == QS_NO_INDEX || qs_resolution_entry(x->t.r, k)->a != origins[i]) return false;
+    }
+    return touched == n;
+}
+
+static bool rename_by_family(qs_doctor *x, const qs_rename_pair *pairs, size_t n, bool *done) {
+    qs_action *list = NULL;
+    size_t count;
+    *done = false;
+    if (!qs_rules_for_families(qs_compare_resolution(x->t.c), pairs, n, &x->d->arena, &list, &count, x->e))
+        return false;
+    if (count == 0) return true;
+    uint32_t *origins = origins_of(x, pairs, n);
+    if (!origins) return qs_nomem(x->e);
+    if (!qs_diag_attempt_all(x, list, count, true, done) || !*done) return !*done && x->e->code == QS_OK;
+    if (came_to(x, pairs, n, origins, count)) return true;
+    *done = false;
+    return qs_diag_take_back(x, count, true);
+}
+
+/* As one rule, if one says the same, or a rule a family; else as they are. */
 static bool rename_pairs(qs_doctor *x, const qs_rename_pair *pairs, size_t n, bool *done) {
     qs_action a;
     bool found = false;
     if (!qs_rule_for_pairs(qs_compare_resolution(x->t.c), pairs, n, &x->d->arena, &a, &found, x->e))
         return false;
-    if (!found)
-        a = (qs_action){.kind = QS_ACT_RENAME, .pairs = pairs, .pair_count = n, .bn_eps = __builtin_nan("")};
+    if (found) return qs_diag_attempt(x, &a, true, done);
+    if (!rename_by_family(x, pairs, n, done) || *done) return *done;
+    a = (qs_action){.kind = QS_ACT_RENAME, .pairs = pairs, .pair_count = n, .bn_eps = __builtin_nan("")};
     return qs_diag_attempt(x, &a, true, done);
 }
 

@@ -1,8 +1,11 @@
 #include "repair/diagnose_rule.h"
 
 #include "base/map.h"
+#include "base/vec.h"
 #include "repair/names.h"
 #include "repair/pattern.h"
+
+#include <stdlib.h>
 
 /* How a pair differs: HEAD + was + TAIL -> HEAD + now + TAIL, cut at dots; head and tail as long as can be.
  */
@@ -50,8 +53,9 @@ static void add_replacement(qs_buf *b, qs_str s) {
     }
 }
 
-/* (.*\.)?was\.(.*) -> $1now.$2; where nothing was replaced, what follows the insertion is the anchor. */
-static void make_regex(const difference *d, qs_buf *pattern, qs_buf *replacement) {
+/* (.*\.)?was\.(.*) -> $1now.$2; where nothing was replaced, what follows the insertion is the anchor. `after`
+ * must stand before it, if it has a text. */
+static void make_regex(const difference *d, qs_str after, qs_buf *pattern, qs_buf *replacement) {
     qs_str anchor = d->was, rest = d->tail;
     if (anchor.n == 0) {
         size_t dot = 0;
@@ -60,9 +64,15 @@ static void make_regex(const difference *d, qs_buf *pattern, qs_buf *replacement
         rest = qs_str_sub(rest, dot + 1, rest.n);
     }
     qs_buf_addz(pattern, "(.*\\.)?");
+    if (after.n) {
+        add_literal(pattern, after);
+        qs_buf_addz(pattern, "\\.");
+    }
     add_literal(pattern, anchor);
     if (rest.n) qs_buf_addz(pattern, "\\.(.*)");
     qs_buf_addz(replacement, "$1");
+    add_replacement(replacement, after);
+    if (after.n) qs_buf_addc(replacement, '.');
     add_replacement(replacement, d->now);
     if (d->was.n == 0) {
         if (d->now.n) qs_buf_addc(replacement, '.');
@@ -115,16 +125,42 @@ static bool keep(qs_arena *arena, const qs_buf *pattern, const qs_buf *replaceme
     return out->pattern.p && out->replacement.p;
 }
 
-static bool try_kind(const qs_resolution *r, const qs_rename_pair *pairs, size_t n, const qs_map *index,
-                     qs_pattern_kind kind, qs_arena *arena, qs_action *out, bool *found, qs_err *e) {
-    difference d = differ(pairs[0].from, pairs[0].to);
+/* Ways to say a difference as a rule, the shortest first. */
+typedef enum rule_form {
+    FORM_PREFIX, /* what is before all of it */
+    FORM_WITHIN, /* what something put in stands behind: conv.* -> conv.module.* */
+    FORM_HERE,   /* what is replaced, or what something is put before */
+    FORM_BESIDE, /* that, and the part before it */
+    FORMS
+} rule_form;
+
+/* False where the difference has no such form. */
+static bool make_form(rule_form form, difference d, qs_buf *pattern, qs_buf *replacement) {
+    qs_buf now = {0};
+    bool made = true;
+    switch (form) {
+    case FORM_PREFIX: return make_prefix(&d, pattern, replacement);
+    case FORM_WITHIN:
+        if (d.was.n || d.head.n == 0 || d.tail.n == 0) return false;
+        d.was = qs_str_leaf(d.head);
+        qs_buf_addf(&now, "%.*s.%.*s", QS_FMT(d.was), QS_FMT(d.now));
+        d.now = qs_buf_str(&now);
+        made = !now.failed;
+        if (made) make_regex(&d, QS_STR(""), pattern, replacement);
+        break;
+    case FORM_HERE: make_regex(&d, QS_STR(""), pattern, replacement); break;
+    default: made = d.head.n > 0; make_regex(&d, qs_str_leaf(d.head), pattern, replacement);
+    }
+    qs_buf_free(&now);
+    return made;
+}
+
+static bool try_form(const qs_resolution *r, const qs_rename_pair *pairs, size_t n, const qs_map *index,
+                     rule_form form, qs_arena *arena, qs_action *out, bool *found, qs_err *e) {
     qs_buf pattern = {0}, replacement = {0};
-    bool ok = true, made = true;
-    if (kind == QS_PATTERN_PREFIX)
-        made = make_prefix(&d, &pattern, &replacement);
-    else
-        make_regex(&d, &pattern, &replacement);
-    if (made) {
+    bool ok = true;
+    if (make_form(form, differ(pairs[0].from, pairs[0].to), &pattern, &replacement)) {
+        qs_pattern_kind kind = form == FORM_PREFIX ? QS_PATTERN_PREFIX : QS_PATTERN_REGEX;
         *out = (qs_action){.kind = QS_ACT_RULE, .pattern_kind = kind, .bn_eps = __builtin_nan("")};
         ok = keep(arena, &pattern, &replacement, out) || qs_nomem(e);
         ok = ok && same_effect(r, out, pairs, n, index, found, e);
@@ -134,15 +170,141 @@ static bool try_kind(const qs_resolution *r, const qs_rename_pair *pairs, size_t
     return ok;
 }
 
-bool qs_rule_for_pairs(const qs_resolution *r, const qs_rename_pair *pairs, size_t n, qs_arena *arena,
-                       qs_action *out, bool *found, qs_err *e) {
+/* The shortest form of rule that does it. */
+static bool one_rule(const qs_resolution *r, const qs_rename_pair *pairs, size_t n, qs_arena *arena,
+                     qs_action *out, bool *found, qs_err *e) {
     qs_map index = {0};
     bool ok = true;
     *found = false;
-    if (n < 2 || n >= UINT32_MAX) return true;
     for (size_t i = 0; ok && i < n; i++) ok = qs_map_put(&index, pairs[i].from, (uint32_t)i) || qs_nomem(e);
-    ok = ok && try_kind(r, pairs, n, &index, QS_PATTERN_PREFIX, arena, out, found, e);
-    if (ok && !*found) ok = try_kind(r, pairs, n, &index, QS_PATTERN_REGEX, arena, out, found, e);
+    for (rule_form form = 0; ok && !*found && form < FORMS; form++)
+        ok = try_form(r, pairs, n, &index, form, arena, out, found, e);
     qs_map_free(&index);
+    return ok;
+}
+
+bool qs_rule_for_pairs(const qs_resolution *r, const qs_rename_pair *pairs, size_t n, qs_arena *arena,
+                       qs_action *out, bool *found, qs_err *e) {
+    *found = false;
+    return n < 2 || n >= UINT32_MAX || one_rule(r, pairs, n, arena, out, found, e);
+}
+
+/* ---- families ---- */
+
+enum {
+    FAMILIES = 8,
+    LEAST = 3,
+    KEYS_MAX = 50000
+}; /* rules tried; pairs worth a rule; keys worth looking at */
+
+/* Pairs that differ alike, in more than one place of the model. */
+typedef struct family {
+    qs_str first; /* place of the first */
+    uint32_t size;
+    bool spread, tried;
+} family;
+
+typedef struct families {
+    const qs_rename_pair *pairs;
+    size_t n;
+    bool *ruled;  /* [n] a rule says it */
+    uint32_t *of; /* [n] family, or QS_NO_INDEX */
+    QS_VEC(family) v;
+} families;
+
+/* What a family has in common, and where in the model a pair of it is. By what stands behind, or, where
+ * something was put in, by what stands before it: bn.* -> conv.bn.*, conv.* -> conv.module.*. */
+static bool class_of(const qs_rename_pair *p, bool before, qs_buf *key, qs_str *place) {
+    difference d = differ(p->from, p->to);
+    qs_str beside = d.was.n ? QS_STR("") : qs_str_sub(d.tail, 0, qs_str_find(d.tail, QS_STR(".")));
+    *place = d.head;
+    key->n = 0;
+    if (before) {
+        if (d.was.n || d.head.n == 0) return false;
+        beside = qs_str_leaf(d.head);
+        *place = qs_str_parent(d.head);
+    }
+    qs_buf_addf(key, "%.*s\n%.*s\n%.*s", QS_FMT(d.was), QS_FMT(d.now), QS_FMT(beside));
+    return true;
+}
+
+static bool find_families(families *f, bool before, qs_arena *arena) {
+    qs_buf key = {0};
+    qs_map index = {0};
+    bool ok = true;
+    f->v.n = 0;
+    for (size_t i = 0; ok && i < f->n; i++) {
+        qs_str place;
+        f->of[i] = QS_NO_INDEX;
+        if (f->ruled[i] || !class_of(&f->pairs[i], before, &key, &place)) continue;
+        qs_str stored = key.failed ? (qs_str){NULL, 0} : qs_arena_str(arena, qs_buf_str(&key));
+        f->of[i] = stored.p ? qs_map_add(&index, stored, (uint32_t)f->v.n) : QS_MAP_NONE;
+        ok = f->of[i] != QS_MAP_NONE && (f->of[i] < f->v.n || qs_push(&f->v, (family){.first = place}));
+        if (!ok) break;
+        family *x = &f->v.v[f->of[i]];
+        x->size++;
+        x->spread |= !qs_str_eq(x->first, place);
+    }
+    qs_buf_free(&key);
+    qs_map_free(&index);
+    return ok;
+}
+
+static uint32_t largest(const families *f) {
+    uint32_t best = QS_NO_INDEX;
+    for (uint32_t i = 0; i < f->v.n; i++) {
+        const family *x = &f->v.v[i];
+        if (x->tried || !x->spread || x->size < LEAST) continue;
+        if (best == QS_NO_INDEX || x->size > f->v.v[best].size) best = i;
+    }
+    return best;
+}
+
+static bool rule_families(families *f, const qs_resolution *r, qs_arena *arena, qs_action *list,
+                          size_t *count, qs_err *e) {
+    qs_rename_pair *some = QS_ARENA_ARRAY(arena, f->n, qs_rename_pair);
+    if (!some) return qs_nomem(e);
+    while (*count < FAMILIES) {
+        uint32_t at = largest(f);
+        size_t k = 0;
+        bool found;
+        if (at == QS_NO_INDEX) break;
+        f->v.v[at].tried = true;
+        for (size_t i = 0; i < f->n; i++)
+            if (f->of[i] == at) some[k++] = f->pairs[i];
+        if (!one_rule(r, some, k, arena, &list[*count], &found, e)) return false;
+        if (!found) continue;
+        ++*count;
+        for (size_t i = 0; i < f->n; i++) f->ruled[i] |= f->of[i] == at;
+    }
+    return true;
+}
+
+static bool add_rest(const families *f, qs_arena *arena, qs_action *list, size_t *count) {
+    qs_rename_pair *rest = QS_ARENA_ARRAY(arena, f->n, qs_rename_pair);
+    size_t k = 0;
+    if (!rest) return false;
+    for (size_t i = 0; i < f->n; i++)
+        if (!f->ruled[i]) rest[k++] = f->pairs[i];
+    if (k)
+        list[(*count)++] =
+            (qs_action){.kind = QS_ACT_RENAME, .pairs = rest, .pair_count = k, .bn_eps = __builtin_nan("")};
+    return true;
+}
+
+bool qs_rules_for_families(const qs_resolution *r, const qs_rename_pair *pairs, size_t n, qs_arena *arena,
+                           qs_action **out, size_t *count, qs_err *e) {
+    families f = {.pairs = pairs, .n = n};
+    *count = 0;
+    if (n < LEAST || qs_resolution_live(r) > KEYS_MAX) return true;
+    *out = QS_ARENA_ARRAY(arena, FAMILIES + 1, qs_action);
+    f.of = QS_ARENA_ARRAY(arena, n, uint32_t);
+    f.ruled = QS_ARENA_ARRAY(arena, n, bool);
+    bool ok = (*out && f.of && f.ruled) || qs_nomem(e);
+    if (ok) memset(f.ruled, 0, n * sizeof *f.ruled);
+    for (int before = 0; ok && before < 2; before++)
+        ok = (find_families(&f, before, arena) || qs_nomem(e)) && rule_families(&f, r, arena, *out, count, e);
+    if (ok && *count && !add_rest(&f, arena, *out, count)) ok = qs_nomem(e);
+    qs_vec_free(&f.v);
     return ok;
 }

@@ -58,6 +58,8 @@ bool qs_match_find_prefix(qs_matcher *m, qs_err *e);
 bool qs_match_collect(qs_matcher *m, qs_err *e);
 /* Values that B has under another name, where each stands once. */
 bool qs_match_collect_values(qs_matcher *m, const char *taken, qs_err *e);
+/* The rest of modules whose tensors those were: a BatchNorm's counter says nothing by its value. */
+bool qs_match_collect_beside(qs_matcher *m, const qs_suggestion *decided, size_t n, const char *taken, qs_err *e);
 /* Modules with another name, or with something around them. `taken` has a byte a row. */
 bool qs_match_collect_modules(qs_matcher *m, const char *taken, qs_err *e);
 /* Names that are the same without the words only one side knows. */

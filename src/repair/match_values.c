@@ -98,3 +98,44 @@ bool qs_match_collect_values(qs_matcher *m, const char *taken, qs_err *e) {
     free(p.buf);
     return ok;
 }
+
+/* ---- what lies beside ---- */
+
+/* Module -> where its tensors went, as row + 1 of one of them; 0 if they went to several. */
+static bool note_module(qs_matcher *m, qs_map *went, const qs_suggestion *s, qs_err *e) {
+    qs_str from = qs_str_parent(qs_compare_row(m->c, s->from)->key);
+    uint32_t known = qs_map_add(went, from, s->to + 1);
+    if (known == QS_MAP_NONE) return qs_nomem(e);
+    if (known == 0 || known == s->to + 1) return true;
+    qs_str a = qs_str_parent(qs_compare_row(m->c, known - 1)->key),
+           b = qs_str_parent(qs_compare_row(m->c, s->to)->key);
+    return qs_str_eq(a, b) || qs_map_put(went, from, 0) || qs_nomem(e);
+}
+
+static bool follow(qs_matcher *m, const qs_map *went, uint32_t from, const char *taken, qs_buf *name,
+                   qs_err *e) {
+    qs_str key = qs_compare_row(m->c, m->froms.v[from].row)->key;
+    uint32_t to = qs_map_get(went, qs_str_parent(key));
+    if (to == QS_MAP_NONE || to == 0) return true;
+    qs_str module = qs_str_parent(qs_compare_row(m->c, to - 1)->key);
+    name->n = 0;
+    qs_buf_addf(name, "%.*s%s%.*s", QS_FMT(module), module.n ? "." : "", QS_FMT(qs_str_leaf(key)));
+    if (name->failed) return qs_nomem(e);
+    uint32_t row = qs_compare_find(m->c, qs_buf_str(name));
+    if (row == QS_NO_INDEX || taken[row] || !qs_match_is_gap(qs_compare_row(m->c, row))) return true;
+    if (qs_match_fit(m->c, m->froms.v[from].row, row) < QS_FIT_UNKNOWN) return true;
+    return qs_match_add(m, from, row, 0.98, "beside tensors that have the same values as in B", true, e);
+}
+
+bool qs_match_collect_beside(qs_matcher *m, const qs_suggestion *decided, size_t n, const char *taken,
+                             qs_err *e) {
+    qs_map went = {0};
+    qs_buf name = {0};
+    bool ok = true;
+    for (size_t i = 0; ok && i < n; i++) ok = note_module(m, &went, &decided[i], e);
+    for (uint32_t i = 0; ok && n && i < m->froms.n; i++)
+        if (!taken[m->froms.v[i].row]) ok = follow(m, &went, i, taken, &name, e);
+    qs_map_free(&went);
+    qs_buf_free(&name);
+    return ok;
+}

@@ -121,6 +121,26 @@ static void test_one_regex_where_it_fits(void **state) {
     diagnosed_free(&y);
 }
 
+/* Two kinds of renames: a rule for the family, the one that is left as a pair. */
+static void test_a_rule_for_a_family(void **state) {
+    (void)state;
+    static const small_entry a[] = {F32("l.1.conv.weight", 4, 3, 1, 1), BN("l.1.bn", 4),
+                                    F32("l.2.conv.weight", 4, 4, 1, 1), BN("l.2.bn", 4),
+                                    F32("head.weight", 2, 4),           F32("head.bias", 2)};
+    static const small_entry b[] = {F32("l.1.conv.weight", 4, 3, 1, 1), BN("l.1.conv.bn", 4),
+                                    F32("l.2.conv.weight", 4, 4, 1, 1), BN("l.2.conv.bn", 4),
+                                    F32("head.module.weight", 2, 4),    F32("head.module.bias", 2)};
+    diagnosed y = diagnose(SMALL_OPEN(a), SMALL_OPEN(b));
+    assert_int_equal(y.d->action_count, 2);
+    assert_int_equal(y.d->actions[0].kind, QS_ACT_RULE);
+    assert_int_equal(y.d->actions[1].kind, QS_ACT_RENAME);
+    assert_int_equal(y.d->actions[1].pair_count, 2);
+    assert_int_equal(y.d->renames, 12);
+    assert_int_equal(y.d->remaining, 0);
+    check_repair(&y);
+    diagnosed_free(&y);
+}
+
 static void test_what_loads_and_what_cannot_be_judged(void **state) {
     (void)state;
     diagnosed y = diagnose(SMALL_OPEN(float_net), SMALL_OPEN(float_net));
@@ -212,6 +232,7 @@ int main(void) {
         cmocka_unit_test(test_prefix_and_float_into_qat),
         cmocka_unit_test(test_prefix_alone_is_one_rule),
         cmocka_unit_test(test_one_regex_where_it_fits),
+        cmocka_unit_test(test_a_rule_for_a_family),
         cmocka_unit_test(test_what_loads_and_what_cannot_be_judged),
         cmocka_unit_test(test_no_repair_where_none_is_sure),
         cmocka_unit_test(test_profiler_buffers_are_dropped),
