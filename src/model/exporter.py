@@ -14,6 +14,9 @@ import sys
 import torch
 
 
+WRAPPER = "_checkpoint_wrapped_module"
+
+
 def class_path(cls):
     path = "%s.%s" % (cls.__module__, cls.__qualname__)
     # torch's messages use __name__, which some classes change
@@ -69,7 +72,8 @@ def describe(module):
 def entry(key, value, kind):
     out = {"key": key}
     if isinstance(value, torch.Tensor):
-        out["shape"] = [int(d) for d in value.shape]
+        if "Uninitialized" not in type(value).__name__:  # a lazy module's takes the shape it is given
+            out["shape"] = [int(d) for d in value.shape]
         out["dtype"] = str(value.dtype).replace("torch.", "")
     return dict(out, kind=kind)
 
@@ -89,6 +93,11 @@ def manifest(model):
     state = model.state_dict()
     for key in state:
         own.setdefault(key.rpartition(".")[0], []).append(key)
+    bare = set()  # names of state in wrappers that state_dict leaves out
+    for prefix, module in model.named_modules():
+        if WRAPPER in prefix.split("."):
+            dots = prefix.replace(WRAPPER + ".", "").replace(WRAPPER, "")
+            bare.update((dots + "." if dots and not dots.endswith(".") else dots) + name for name, _, _ in local_state(module))
     stack = [("", model)]
     while stack:
         prefix, module = stack.pop()
@@ -101,8 +110,8 @@ def manifest(model):
         for name, value, kind in local_state(module):
             seen.add(dot + name)
             entries.append(entry(dot + name, value, kind))
-        # what the module writes itself: packed parameters, extra state
-        entries.extend(entry(k, state[k], "extra") for k in own.get(prefix, ()) if k not in seen)
+        # what the module writes itself: packed parameters, extra state; not what it names without a wrapper
+        entries.extend(entry(k, state[k], "extra") for k in own.get(prefix, ()) if k not in seen and k not in bare)
         stack.extend((dot + name, child) for name, child in reversed(list(module._modules.items())))
     return {"format": "qatscope-manifest", "version": 1, "model": modules[""]["class"],
             "torch": str(torch.__version__), "modules": modules, "state_dict": entries}

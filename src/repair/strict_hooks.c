@@ -1,6 +1,6 @@
 /* What load_state_dict's hooks do to the dict before a module loads: nn.utils.spectral_norm and
  * parametrizations.weight_norm still take the names they once wrote (torch/nn/utils/spectral_norm.py,
- * torch/nn/utils/parametrizations.py). */
+ * torch/nn/utils/parametrizations.py), wrappers for activation checkpointing hide their own. */
 #include "repair/strict_run.h"
 
 const qs_module *qs_strict_child(const strict_run *r, const qs_module *mod, const char *leaf) {
@@ -86,7 +86,46 @@ static bool spectral_norms(strict_run *r, bool strict) {
     return true;
 }
 
+static bool rename_key(strict_run *r, qs_str key, size_t at, const char *inserted) {
+    qs_buf b = {0};
+    qs_buf_add(&b, qs_str_sub(key, 0, at));
+    qs_buf_addz(&b, inserted);
+    qs_buf_add(&b, qs_str_sub(key, at, key.n));
+    qs_str now = b.failed ? (qs_str){0} : qs_arena_str(&r->v->arena, qs_buf_str(&b));
+    qs_buf_free(&b);
+    if (!now.p) return qs_nomem(r->err);
+    strict_value v = qs_strict_get(r, key);
+    return !v.there || (qs_strict_pop(r, key) && qs_strict_put(r, now, v));
+}
+
+/* ActivationWrapper._pre_load_state_dict_hook (torch/distributed/algorithms/_checkpoint/checkpoint_wrapper.py):
+ * state dicts do not name the wrapper, so every key below it gets the name back. */
+static bool wrap_checkpoint(strict_run *r) {
+    qs_str name = r->mod->name, key;
+    size_t at = name.n + (name.n > 0);
+    uint32_t made = (uint32_t)r->overlay.n;
+    for (uint32_t i = 0; i < r->src->count + made; i++) {
+        qs_shape shape;
+        qs_dtype dtype;
+        const char *type;
+        if (i < r->src->count)
+            r->src->entry(r->src->ctx, i, &key, &shape, &dtype, &type);
+        else
+            key = r->overlay.v[i - r->src->count].key;
+        bool below = !name.n || (key.n > at && key.p[name.n] == '.' && qs_str_starts(key, name));
+        if (below && !rename_key(r, key, at, "_checkpoint_wrapped_module.")) return false;
+    }
+    return true;
+}
+
+static bool is_checkpoint_wrapper(qs_str class_name) {
+    qs_str leaf = qs_str_leaf(class_name);
+    return (qs_str_is(leaf, "CheckpointWrapper") || qs_str_is(leaf, "OffloadWrapper")) &&
+           qs_str_starts(class_name, QS_STR("torch.distributed."));
+}
+
 bool qs_strict_hooks(strict_run *r, bool strict) {
+    if (is_checkpoint_wrapper(r->mod->class_name) && !wrap_checkpoint(r)) return false;
     if (!spectral_norms(r, strict)) return false;
     if (r->torch < TORCH_WEIGHT_NORM) return true;
     const qs_module *all = qs_strict_child(r, r->mod, "parametrizations");

@@ -361,10 +361,10 @@ def value(old):
     if roll < 0.7 or not isinstance(old, torch.Tensor):
         return torch.zeros(R.choice(shapes))
     if roll < 0.85:
-        return torch.zeros(old.shape, dtype=R.choice([torch.float16, torch.int64, torch.float64, torch.uint8, torch.bool]))
+        return torch.zeros((2,) if is_lazy(old) else old.shape, dtype=R.choice([torch.float16, torch.int64, torch.float64, torch.uint8, torch.bool]))
     if roll < 0.93:
         return R.choice([[1, 2], 3, None, {"a": 1}, (1,), 2.5, True, torch.float32])
-    return torch.quantize_per_tensor(torch.zeros(old.shape or (1,)), 0.1, 0, torch.qint8)
+    return torch.quantize_per_tensor(torch.zeros((1,) if is_lazy(old) else old.shape or (1,)), 0.1, 0, torch.qint8)
 
 
 def metadata(state):
@@ -397,8 +397,8 @@ def old_convbn(state):
 
 
 def is_packed(key, old):
-    """Payloads of quantized modules: what torch says of another one comes from its engines."""
-    return not isinstance(old, torch.Tensor) or old.is_quantized or "_packed_params" in key
+    """Payloads of quantized modules, biases too: what torch says of another one comes from its engines."""
+    return not isinstance(old, torch.Tensor) or is_lazy(old) or old.is_quantized or "_packed_params" in key or key.endswith("bias")
 
 
 def old_weight_norm(state):
@@ -409,9 +409,14 @@ def old_weight_norm(state):
                 state[key[:-len(new)] + old] = state.pop(key)
 
 
+def is_lazy(v):
+    return "Uninitialized" in type(v).__name__
+
+
 def edit(state, packed):
     meta = getattr(state, "_metadata", None)
-    state = collections.OrderedDict((k, v.clone() if isinstance(v, torch.Tensor) and not v.is_quantized else v) for k, v in state.items())
+    state = collections.OrderedDict((k, v.clone() if isinstance(v, torch.Tensor) and not is_lazy(v) and not v.is_quantized else v)
+                                    for k, v in state.items())
     if meta is not None:
         state._metadata = copy.deepcopy(meta)
     metadata(state)

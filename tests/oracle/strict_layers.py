@@ -89,6 +89,26 @@ class Detector(nn.Module):
         self.activation_post_process_0 = nn.Identity()
 
 
+def lazy(r):
+    """Parameters and buffers whose shape the checkpoint brings."""
+    layer = r.choice([nn.LazyBatchNorm1d, nn.LazyBatchNorm2d, lambda: nn.LazyLinear(3), lambda: nn.LazyConv2d(3, 1),
+                      lambda: nn.LazyInstanceNorm2d(affine=True, track_running_stats=True)])()
+    if r.random() < 0.5:
+        if isinstance(layer, (nn.LazyConv2d, nn.LazyBatchNorm2d, nn.LazyInstanceNorm2d)):
+            layer(torch.zeros(2, 4, 3, 3))
+        else:
+            layer(torch.zeros(2, 4))
+    return layer
+
+
+def checkpointed(r):
+    """Activation checkpointing: the wrapper's own name is in the model's names and not in the state dict's."""
+    from torch.distributed.algorithms._checkpoint import checkpoint_wrapper as wrappers
+    inner = r.choice([lambda: nn.Linear(2, 3), lambda: nn.BatchNorm2d(3), lambda: Shared(), lambda: nn.Sequential(
+        wrappers.CheckpointWrapper(nn.Linear(2, 2)), nn.BatchNorm1d(2))])()
+    return wrappers.CheckpointWrapper(inner)
+
+
 def pruned():
     layer = nn.Conv2d(2, 3, 1)
     prune.l1_unstructured(layer, "weight", 1)
@@ -108,7 +128,7 @@ def parametrized(r):
 
 def simple(r):
     c = r.choice([2, 4])
-    out = [Old, pruned, Shared, Extra, Detector, lambda: parametrized(r), lambda: nn.EmbeddingBag(3, 2), lambda: nn.GRUCell(2, 3),
+    out = [lambda: lazy(r), lambda: checkpointed(r), Old, pruned, Shared, Extra, Detector, lambda: parametrized(r), lambda: nn.EmbeddingBag(3, 2), lambda: nn.GRUCell(2, 3),
            lambda: nn.Bilinear(2, 2, 3), lambda: nn.ConvTranspose2d(2, c, 1), lambda: nn.Conv3d(1, c, 1),
            lambda: nn.TransformerEncoderLayer(4, 2, 3), lambda: nn.SyncBatchNorm(c), lambda: nn.BatchNorm3d(c, affine=False),
            lambda: nn.InstanceNorm1d(c, track_running_stats=True), lambda: nn.GRU(2, 2, bidirectional=True), nn.Identity,
