@@ -1,4 +1,5 @@
 /* The parts of a repair, each tried on the scratch plan before it is kept. */
+#include "base/map.h"
 #include "repair/cause_impl.h"
 #include "repair/diagnose_impl.h"
 #include "repair/diagnose_rule.h"
@@ -253,7 +254,22 @@ static bool may_init(const qs_compare *c, const qs_row *row) {
     return mean && !qs_match_is_gap(mean);
 }
 
+/* Ends of the names in the result that belong nowhere: "min_val", and "val" of it, for names with "_" for
+ * dots. */
+static bool find_leftovers(const qs_compare *c, qs_map *ends) {
+    for (uint32_t i = 0; i < qs_compare_rows(c); i++) {
+        const qs_row *row = qs_compare_row(c, i);
+        if (!qs_match_is_spare(row)) continue;
+        qs_str leaf = qs_str_leaf(row->key);
+        for (size_t at = 0; at < leaf.n; at++)
+            if ((at == 0 || leaf.p[at - 1] == '_') && !qs_map_put(ends, qs_str_sub(leaf, at, leaf.n), 0))
+                return false;
+    }
+    return true;
+}
+
 typedef struct init_need {
+    qs_map leftovers;
     QS_VEC(qs_rename_pair) keys; /* that may be made, and can */
     bool missing;                /* one of them stops a strict load */
     bool others;                 /* "everything" would make more than these */
@@ -263,12 +279,15 @@ static bool find_needs(qs_doctor *x, init_need *need) {
     const qs_resolution *r = qs_compare_resolution(x->t.c);
     qs_init_context ctx;
     qs_resolution_init_context(r, x->opt->bn_eps, &ctx);
+    if (!find_leftovers(x->t.c, &need->leftovers)) return qs_nomem(x->e);
     for (uint32_t i = 0; i < qs_compare_rows(x->t.c); i++) {
         const qs_row *row = qs_compare_row(x->t.c, i);
         if (!qs_match_is_gap(row)) continue;
         const qs_expected *want = qs_manifest_entry(ctx.target, row->m);
         if (!qs_init_possible(&ctx, want, NULL)) continue;
-        if (!may_init(x->t.c, row)) {
+        /* A value of this kind is there under a name nobody could place: it may be this one. */
+        bool elsewhere = qs_map_get(&need->leftovers, qs_str_leaf(want->key)) != QS_MAP_NONE;
+        if (elsewhere || !may_init(x->t.c, row)) {
             need->others = true;
             continue;
         }
@@ -297,6 +316,7 @@ static bool repair_init(qs_doctor *x, bool *done) {
     }
     if (ok && need.missing) ok = qs_diag_attempt(x, &a, false, done);
     qs_vec_free(&need.keys);
+    qs_map_free(&need.leftovers);
     return ok;
 }
 

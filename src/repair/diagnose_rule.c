@@ -280,6 +280,13 @@ static bool rule_families(families *f, const qs_resolution *r, qs_arena *arena, 
     return true;
 }
 
+/* A few rules beside a long list are no shorter to read. */
+static bool is_worth_it(const families *f) {
+    size_t ruled = 0;
+    for (size_t i = 0; i < f->n; i++) ruled += f->ruled[i];
+    return ruled * 2 > f->n;
+}
+
 static bool add_rest(const families *f, qs_arena *arena, qs_action *list, size_t *count) {
     qs_rename_pair *rest = QS_ARENA_ARRAY(arena, f->n, qs_rename_pair);
     size_t k = 0;
@@ -304,6 +311,7 @@ bool qs_rules_for_families(const qs_resolution *r, const qs_rename_pair *pairs, 
     if (ok) memset(f.ruled, 0, n * sizeof *f.ruled);
     for (int before = 0; ok && before < 2; before++)
         ok = (find_families(&f, before, arena) || qs_nomem(e)) && rule_families(&f, r, arena, *out, count, e);
+    if (ok && !is_worth_it(&f)) *count = 0;
     if (ok && *count && !add_rest(&f, arena, *out, count)) ok = qs_nomem(e);
     qs_vec_free(&f.v);
     return ok;
