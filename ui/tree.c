@@ -14,11 +14,12 @@ static void forget_nodes(qs_tree *t) {
     free(t->next);
     free(t->parent);
     free(t->shown);
+    free(t->later);
     free(t->open);
     free(t->leaf);
     free(t->position);
     free(t->flag);
-    t->first = t->next = t->parent = t->shown = t->leaf = t->position = NULL;
+    t->first = t->next = t->parent = t->shown = t->later = t->leaf = t->position = NULL;
     t->open = t->flag = NULL;
     t->nodes = t->leaves = 0;
     t->line.n = 0;
@@ -46,13 +47,15 @@ static bool alloc_nodes(qs_tree *t) {
     t->next = calloc(n + 1, sizeof *t->next);
     t->parent = calloc(n + 1, sizeof *t->parent);
     t->shown = calloc(n + 1, sizeof *t->shown);
+    t->later = calloc(n + 1, sizeof *t->later);
     t->open = calloc(n + 1, sizeof *t->open);
     t->leaf = calloc(rows + 1, sizeof *t->leaf);
     t->position = calloc(rows + 1, sizeof *t->position);
     t->flag = calloc(rows + 1, sizeof *t->flag);
     t->nodes = (uint32_t)n;
     t->leaves = (uint32_t)rows;
-    return t->first && t->next && t->parent && t->shown && t->open && t->leaf && t->position && t->flag;
+    return t->first && t->next && t->parent && t->shown && t->later && t->open && t->leaf && t->position &&
+           t->flag;
 }
 
 static void restore_folds(qs_tree *t) {

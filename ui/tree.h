@@ -31,7 +31,7 @@ typedef struct qs_tree_filter {
 #define QS_TREE_FILTER_ALL ((qs_tree_filter){.statuses = UINT32_MAX, .roles = UINT32_MAX})
 
 /* Flags of a key, in display order. */
-enum { QS_KEY_PROBLEM = 1, QS_KEY_HIT = 2, QS_KEY_SHOWN = 4, QS_KEY_MARKED = 8 };
+enum { QS_KEY_PROBLEM = 1, QS_KEY_HIT = 2, QS_KEY_SHOWN = 4, QS_KEY_MARKED = 8, QS_KEY_LATER = 16 };
 
 typedef struct qs_tree_fold {
     qs_str path;
@@ -50,7 +50,7 @@ typedef struct qs_tree {
     QS_VEC(qs_tree_line) line;
     qs_list list; /* over `line` */
     /* by node of c */
-    uint32_t *first, *next, *parent, *shown;
+    uint32_t *first, *next, *parent, *shown, *later; /* later: keys below that fail in forward */
     uint8_t *open;
     uint32_t nodes;
     /* by display position: row, flags; by row: display position */

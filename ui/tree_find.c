@@ -155,6 +155,20 @@ static bool is_marked(const qs_tree *t, qs_str key) {
     return i != QS_MAP_NONE && t->marks.v[i].on;
 }
 
+/* What loads and then fails in forward has no status of its own: the verdict knows it. */
+static void flag_later(qs_tree *t) {
+    const qs_verdict *v = qs_session_verdict(t->s);
+    memset(t->later, 0, t->nodes * sizeof *t->later);
+    for (size_t i = 0; v && i < qs_verdict_count(v); i++) {
+        const qs_finding *f = qs_verdict_finding(v, i);
+        uint32_t row = f->kind == QS_FIND_FORWARD ? qs_compare_find(t->c, f->key) : QS_NO_INDEX;
+        if (row == QS_NO_INDEX || (t->flag[t->position[row]] & QS_KEY_LATER)) continue;
+        t->flag[t->position[row]] |= QS_KEY_LATER;
+        for (uint32_t n = qs_compare_row(t->c, row)->tree; n != QS_NO_INDEX && n != 0; n = t->parent[n])
+            t->later[n]++;
+    }
+}
+
 void qs_tree_reflag(qs_tree *t) {
     memset(t->shown, 0, t->nodes * sizeof *t->shown);
     t->hits = t->shown_leaves = t->marked = 0;
@@ -171,6 +185,7 @@ void qs_tree_reflag(qs_tree *t) {
         t->shown_leaves++;
         for (uint32_t n = row->tree; n != QS_NO_INDEX && n != 0; n = t->parent[n]) t->shown[n]++;
     }
+    flag_later(t);
 }
 
 bool qs_tree_row_has(const qs_tree *t, uint32_t row, uint8_t flag) {

@@ -64,6 +64,10 @@ static void add_statuses(qs_rich *r) {
         qs_rich_addf(r, qs_status_pen((qs_status)s), "  %s %-12s", i->glyph, i->name);
         qs_rich_addf(r, QS_PEN(NORMAL), "%s", i->help);
     }
+    qs_rich_line(r);
+    qs_rich_addf(r, QS_PEN(FATAL), "  ↯ %-12s", "later");
+    qs_rich_addf(r, QS_PEN(NORMAL),
+                 "PyTorch loads it, and fails with it in forward; before a module, how many below");
     for (int m = 1; m < QS_MARK_COUNT; m++) {
         const qs_mark_info *i = qs_mark_get((qs_mark)m);
         qs_rich_line(r);

@@ -150,9 +150,15 @@ static void draw_cells(const qs_app *a, qs_pane p, int y, const qs_tree_node *n)
 }
 
 /* Counts of what is wrong below a module, at the right end of its name; returns where they begin. */
-static int draw_rollup(qs_pane p, int end, int y, const qs_tree_node *n) {
+static int draw_rollup(qs_pane p, int end, int y, const qs_tree_node *n, uint32_t later) {
     int x = end;
     bool any = false;
+    if (later) {
+        char text[32];
+        snprintf(text, sizeof text, "↯%u", later);
+        x = qs_draw_right(p, x, y, QS_PEN(FATAL), qs_str_of(text));
+        any = true;
+    }
     for (int s = QS_STATUS_COUNT - 1; s >= 0; s--) {
         if (!n->count_status[s] || !qs_status_get((qs_status)s)->problem) continue;
         char text[32];
@@ -198,7 +204,10 @@ static void draw_gutter(const qs_app *a, qs_pane p, int y, const qs_row *row, ui
     const qs_mark_info *mk = qs_mark_get(row->mark);
     char letter[2] = {qs_role_letter(row->role), 0};
     if (qs_tree_row_has(&a->tree, i, QS_KEY_MARKED)) qs_drawz(p, 0, y, QS_PEN(MARKED), "●");
-    qs_drawz(p, 1, y, qs_status_pen(row->status), st->glyph);
+    if (qs_tree_row_has(&a->tree, i, QS_KEY_LATER) && !st->problem)
+        qs_drawz(p, 1, y, QS_PEN(FATAL), "↯"); /* it loads, and forward fails */
+    else
+        qs_drawz(p, 1, y, qs_status_pen(row->status), st->glyph);
     if (row->mark != QS_MARK_NONE) qs_drawz(p, 2, y, qs_mark_pen(row->mark), mk->glyph);
     if (row->role != QS_ROLE_NONE) qs_drawz(p, 3, y, QS_PEN(LETTER), letter);
 }
@@ -218,8 +227,9 @@ static void draw_key_name(const qs_app *a, qs_pane p, int x, int y, const qs_tre
 }
 
 static void draw_module_name(const qs_app *a, qs_pane p, int x, int y, const qs_tree_node *n, qs_str label,
-                             bool open) {
-    int end = draw_rollup(p, p.w - 1, y, n);
+                             uint32_t node) {
+    bool open = a->tree.open[node];
+    int end = draw_rollup(p, p.w - 1, y, n, a->tree.later[node]);
     qs_pane left = qs_pane_sub(p, 0, 0, end - 1, p.h);
     x = qs_drawz(left, x, y, QS_PEN(DIM), open ? "▾ " : "▸ ");
     int room = left.w - x, width = qs_text_width(p.g, label);
@@ -240,7 +250,7 @@ static void draw_row(const qs_app *a, qs_pane p, int y, size_t i) {
     if (n->row != QS_NO_INDEX)
         draw_key_name(a, name, x, y, n, label);
     else
-        draw_module_name(a, name, x, y, n, label, t->open[line->node]);
+        draw_module_name(a, name, x, y, n, label, line->node);
     draw_cells(a, p, y, n);
     if (qs_tree_in_range(t, i)) qs_drawz(p, 0, y, QS_PEN(MARKED), "●");
     if (i != t->list.cursor) return;
