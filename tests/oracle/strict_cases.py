@@ -470,6 +470,9 @@ class Asked:
     def __setitem__(self, key, value):
         self.state[key] = value
 
+    def __delitem__(self, key):
+        del self.state[key]
+
     def __iter__(self):
         return iter(self.state)
 

@@ -86,6 +86,8 @@ def worker(out_dir, seed, count):
         if mode == "plain" and scheme == 5 and version < 110: mode = "observer"
         if dtype == "qint32": mode = "observer"
         if mode == "fused" and scheme >= 3: axis = 0  # the kernel takes no other
+        if mode == "observer" and scheme <= 2 and version >= 113 and rng.random() < 0.05:
+            dims[rng.randrange(len(dims))] = 0  # an empty weight leaves the range as it was
         if mode in ("fused", "learnable") and custom is None:
             custom = (-128, 127) if dtype == "qint8" else (0, 255)
         moving = mode == "fused" or rng.random() < 0.5
@@ -101,12 +103,15 @@ def worker(out_dir, seed, count):
         else:
             custom_observer = custom
         w = torch.tensor(values(int(np.prod(dims)))).reshape(dims)
+        seen_dtype = torch.float32
+        if mode == "observer" and rng.random() < 0.1:  # the observer rounds a double before it looks
+            w, seen_dtype = w.double() * (1 + 1e-8 * rng.random()), torch.float64
         float_dtype = "float32"
         if mode == "plain" and version >= 206 and scheme <= 2 and rng.random() < 0.2:
             float_dtype = rng.choice(["float16", "bfloat16"])  # module.half()
             w = w.clamp(-6e4, 6e4).to(getattr(torch, float_dtype))
         factor = None
-        if rng.random() < 0.3 and float_dtype == "float32" and mode in ("observer", "plain", "fused"):
+        if rng.random() < 0.3 and float_dtype == "float32" and w.numel() and seen_dtype is torch.float32 and mode in ("observer", "plain", "fused"):
             g = torch.tensor(np_rng.standard_normal(dims[0]).astype(np.float32))
             var = torch.tensor(np.abs(np_rng.standard_normal(dims[0])).astype(np.float32))
             factor = g / torch.sqrt(var + 1e-3)

@@ -90,7 +90,7 @@ def comparable(text):
     if "_prepack'" not in start:
         return text
     op = start.partition("'")[2].partition("'")[0]
-    if " '%s' is only available for these backends: [" % op not in rest or "_prepack" in rest.replace(op, ""):
+    if " '%s' is only available for these backends: [" % op not in rest:
         return text
     return start + found
 
