@@ -88,16 +88,23 @@ def local_state(module):
             yield name, value, "buffer"
 
 
+def unwrapped(model):
+    """Names of state inside wrappers that state_dict leaves out of them."""
+    names, stack = set(), [("", model)]
+    while stack:
+        dot, module = stack.pop()
+        if WRAPPER + "." in dot:
+            names.update(dot.replace(WRAPPER + ".", "") + name for name, _, _ in local_state(module))
+        stack.extend((dot + name + ".", child) for name, child in module._modules.items() if child is not None)
+    return names
+
+
 def manifest(model):
     modules, entries, own, first = {}, [], {}, {}
     state = model.state_dict()
     for key in state:
         own.setdefault(key.rpartition(".")[0], []).append(key)
-    bare = set()  # names of state in wrappers that state_dict leaves out
-    for prefix, module in model.named_modules():
-        if WRAPPER in prefix.split("."):
-            dots = prefix.replace(WRAPPER + ".", "").replace(WRAPPER, "")
-            bare.update((dots + "." if dots and not dots.endswith(".") else dots) + name for name, _, _ in local_state(module))
+    bare = unwrapped(model)
     stack = [("", model)]
     while stack:
         prefix, module = stack.pop()
