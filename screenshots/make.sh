@@ -74,6 +74,7 @@ wanted="$*"
 D=black F=gray85 X=xterm-256color
 shot tree 112x34 $D $F $X "Down Down Down Down" "$bin" "$A" "$B" -m "$M"
 shot diagnosis 112x34 $D $F $X "F" "$bin" "$A" "$B" -m "$M"
+shot why 112x30 $D $F $X "y" "$bin" "$A" "$B" -m "$M"
 shot repaired 112x34 $D $F $X "F Return" "$bin" "$A" "$B" -m "$M"
 shot map 100x30 $D $F $X "Down Down Down m" "$bin" "$A" "$B" -m "$M"
 shot init 100x34 $D $F $X "F Return p Down d q slash type:0.conv.module.weight_fake_quant.scale Return i" "$bin" "$A" "$B" -m "$M"
