@@ -97,7 +97,8 @@ typedef struct qs_map_state {
 typedef struct qs_rule_state {
     qs_pattern_kind kind;
     qs_line pattern, replacement;
-    int field; /* 0 kind, 1 pattern, 2 replacement */
+    qs_completion completion; /* of the field, asked for by Right at its end */
+    int field;                /* 0 kind, 1 pattern, 2 replacement */
     qs_arena arena;
     qs_rename_pair pair[QS_CANDIDATES_MAX];
     bool collides[QS_CANDIDATES_MAX];

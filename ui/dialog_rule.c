@@ -39,6 +39,7 @@ static void open_rule(qs_app *a, qs_pattern_kind kind, qs_str pattern, qs_str re
     qs_rule_state *r = &a->rule;
     r->kind = kind;
     r->field = 1;
+    r->completion = (qs_completion){.what = QS_ARG_KEY};
     r->replaces = replaces;
     r->pattern.history = r->replacement.history = &a->rules;
     qs_line_set(&r->pattern, pattern);
@@ -89,9 +90,9 @@ static void draw_summary(const qs_rule_state *r, qs_pane p, int y) {
 }
 
 static void rule_draw(const qs_app *a, qs_grid *g) {
-    static const char *const hints[] = {"Enter", "apply", "Tab",   "next field", "←→",
-                                        "kind",  "Esc",   "leave", NULL};
     const qs_rule_state *r = &a->rule;
+    const char *sideways = r->field ? "→" : "←→", *what = r->field ? "at the end completes" : "kind";
+    const char *hints[] = {"Enter", "apply", "Tab", "next field", sideways, what, "Esc", "leave", NULL};
     int list = g->h - 14 < 3 ? 3 : g->h - 14 > 16 ? 16 : g->h - 14;
     qs_pane p =
         qs_dialog_box(a, g, 110, list + 9, r->replaces == SIZE_MAX ? "rename by rule" : "edit the rule", "");
@@ -107,20 +108,34 @@ static void rule_draw(const qs_app *a, qs_grid *g) {
     draw_summary(r, p, 5);
     qs_pane lines = qs_pane_sub(p, 0, 6, p.w, p.h - 7);
     for (size_t i = 0; i < r->shown && (int)i < lines.h; i++) draw_pair(r, lines, (int)i, i);
+    qs_completion_draw(&r->completion, lines);
     qs_dialog_hints(p, p.h - 1, hints);
 }
 
 /* ---- keys ---- */
 
+/* Right at the end of the line: names of the tree, the text they share first, then one after the other. */
+static bool complete(qs_app *a, qs_line *l, const qs_event *ev) {
+    qs_completion *c = &a->rule.completion;
+    if (ev->kind != QS_EVENT_KEY || ev->key != QS_KEY_RIGHT || l->cursor != l->n) {
+        qs_completion_clear(c);
+        return false;
+    }
+    qs_complete(a, c, l, 1);
+    return true;
+}
+
 static bool rule_event(qs_app *a, const qs_event *ev) {
     qs_rule_state *r = &a->rule;
     bool changed = false, used = false;
+    qs_line *line = r->field == 1 ? &r->pattern : &r->replacement;
     if (r->field == 0 && ev->kind == QS_EVENT_KEY) {
         int step = ev->key == QS_KEY_RIGHT || ev->key == ' ' ? 1 : ev->key == QS_KEY_LEFT ? 2 : 0;
         if (step) r->kind = (qs_pattern_kind)(((int)r->kind + step) % 3);
         changed = used = step != 0;
     } else if (r->field) {
-        used = qs_line_edit(r->field == 1 ? &r->pattern : &r->replacement, ev, &changed);
+        used = changed = complete(a, line, ev);
+        if (!used) used = qs_line_edit(line, ev, &changed);
     }
     if (changed) preview(a);
     return used;
@@ -157,17 +172,23 @@ static void accept(qs_app *a) {
     a->message.text[0] = 0;
 }
 
+static void go_to_field(qs_rule_state *r, int field) {
+    r->field = field % 3;
+    qs_completion_clear(&r->completion);
+}
+
 static bool rule_command(qs_app *a, qs_command c) {
     qs_rule_state *r = &a->rule;
     switch (c) {
-    case QS_CMD_DIALOG_NEXT: return r->field = (r->field + 1) % 3, true;
-    case QS_CMD_DIALOG_PREV: return r->field = (r->field + 2) % 3, true;
+    case QS_CMD_DIALOG_NEXT: return go_to_field(r, r->field + 1), true;
+    case QS_CMD_DIALOG_PREV: return go_to_field(r, r->field + 2), true;
     case QS_CMD_DIALOG_OK: return accept(a), true;
     default: return false;
     }
 }
 
 static void rule_close(qs_app *a) {
+    qs_completion_clear(&a->rule.completion);
     qs_arena_free(&a->rule.arena);
 }
 
