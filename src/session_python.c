@@ -234,7 +234,8 @@ static bool action_lines(script *x, size_t i) {
     const qs_action *a = qs_plan_action(qs_resolution_input(x->r)->plan, i);
     char what[400];
     qs_action_describe(a, what, sizeof what);
-    qs_buf_addf(x->out, "\n# %zu: %s\n", i + 1, what);
+    qs_buf_addf(x->out, "\n# %zu: %s%s\n", i + 1, what, a->off ? " (off)" : "");
+    if (a->off) return true;
     if (a->kind == QS_ACT_RULE)
         rule_lines(x->out, a);
     else if (a->kind == QS_ACT_RENAME)

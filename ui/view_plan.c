@@ -18,9 +18,11 @@ static void draw_action(const qs_app *a, qs_pane p, int y, size_t i) {
     const qs_action *action = qs_plan_action(qs_session_plan(a->s), i);
     qs_action_describe(action, what, sizeof what);
     snprintf(keys, sizeof keys, "%u %s", n, qs_action_unit(action, n));
-    int end = qs_draw_right(p, p.w - 1, y, n ? QS_PEN(NORMAL) : QS_PEN(MISSING), qs_str_of(keys));
+    if (action->off) snprintf(keys, sizeof keys, "off");
+    qs_pen pen = action->off ? QS_PEN(DIM) : QS_PEN(NORMAL);
+    int end = qs_draw_right(p, p.w - 1, y, n || action->off ? pen : QS_PEN(MISSING), qs_str_of(keys));
     int x = qs_drawf(p, 0, y, QS_PEN(DIM), "%3zu  ", i + 1);
-    qs_draw_fit(p, x, y, end - 2 - x, QS_PEN(NORMAL), qs_str_of(what), false);
+    qs_draw_fit(p, x, y, end - 2 - x, pen, qs_str_of(what), false);
     if (i == a->plan_list.cursor) qs_pane_select(p, y);
 }
 
@@ -33,9 +35,9 @@ static uint64_t keys_in_all(const qs_app *a) {
 }
 
 static void plan_draw(const qs_app *a, qs_grid *g) {
-    static const char *const hints[] = {"d", "remove",       "K J", "move",           "e", "edit",
-                                        "s", "save as JSON", "y",   "show as Python", "u", "undo",
-                                        "w", "save",         "q",   "back",           NULL};
+    static const char *const hints[] = {"Space", "off",          "d", "remove", "K J", "move", "e", "edit",
+                                        "s",     "save as JSON", "y", "Python", "u",   "undo", "w", "save",
+                                        "q",     "back",         NULL};
     size_t n = qs_plan_count(qs_session_plan(a->s)), i;
     uint64_t keys = keys_in_all(a);
     qs_pane p = qs_pane_of(g);
@@ -83,6 +85,16 @@ static void on_json(qs_app *a, qs_str json) {
     after_edit(a, ok, &e, "the action is replaced");
 }
 
+/* Off and on again is the same action in the same place. */
+static void toggle_action(qs_app *a) {
+    qs_err e = QS_ERR_INIT;
+    qs_action copy = *qs_plan_action(qs_session_plan(a->s), a->plan_list.cursor);
+    copy.off = !copy.off;
+    qs_tree_remember(&a->tree);
+    bool ok = qs_session_plan_replace(a->s, a->plan_list.cursor, &copy, &e);
+    after_edit(a, ok, &e, copy.off ? "the action is off" : "the action is on again");
+}
+
 /* A rule in its dialog, with its preview; anything else as the line of JSON it is in a plan file. */
 static void edit_action(qs_app *a) {
     const qs_action *x = qs_plan_action(qs_session_plan(a->s), a->plan_list.cursor);
@@ -103,6 +115,9 @@ static bool plan_command(qs_app *a, qs_command c) {
     switch (c) {
     case QS_CMD_PLAN_REMOVE:
         if (any) remove_action(a);
+        return true;
+    case QS_CMD_PLAN_TOGGLE:
+        if (any) toggle_action(a);
         return true;
     case QS_CMD_PLAN_UP: return move_action(a, -1), true;
     case QS_CMD_PLAN_DOWN: return move_action(a, 1), true;

@@ -24,7 +24,10 @@ void qs_plan_report_print(const qs_session *s) {
         const char *why = NULL;
         qs_action_describe(qs_plan_action(p, i), line, sizeof line);
         uint32_t n = qs_resolution_touched(r, i), skipped = qs_resolution_skipped(r, i, &why);
-        printf("%zu  %-60s %u %s\n", i + 1, line, n, qs_action_unit(qs_plan_action(p, i), n));
+        if (qs_plan_action(p, i)->off)
+            printf("%zu  %-60s off\n", i + 1, line);
+        else
+            printf("%zu  %-60s %u %s\n", i + 1, line, n, qs_action_unit(qs_plan_action(p, i), n));
         for (size_t k = 0; k < qs_resolution_unapplied_count(r); k++) {
             const qs_unapplied *u = qs_resolution_unapplied(r, k);
             if (u->action == i && !u->left_out) print_failed(u);

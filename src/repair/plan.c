@@ -309,7 +309,7 @@ static bool expects_eq(const qs_action *a, const qs_action *b) {
 }
 
 bool qs_action_eq(const qs_action *a, const qs_action *b) {
-    if (a->kind != b->kind || !qs_str_eq(a->comment, b->comment) || !expects_eq(a, b)) return false;
+    if (a->kind != b->kind || a->off != b->off || !qs_str_eq(a->comment, b->comment) || !expects_eq(a, b)) return false;
     switch (a->kind) {
     case QS_ACT_RENAME: return pairs_eq(a, b);
     case QS_ACT_RULE:

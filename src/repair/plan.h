@@ -66,6 +66,7 @@ typedef struct qs_action {
     qs_dtype dtype;        /* CAST: UNKNOWN for the target's */
     bool has_shape;        /* RESHAPE: `shape`, else the target's */
     qs_shape shape;
+    bool off;                       /* kept in the list, and left out: it does nothing */
     qs_str comment;                 /* free text, kept in the JSON; may be empty */
     const qs_precondition *expects; /* if one does not hold, none of the action is applied */
     size_t expect_count;
@@ -121,7 +122,7 @@ const char *qs_action_kind_name(qs_action_kind k); /* "rename", ... as in the JS
  *    {"op": "metadata", "scope": SCOPE, "replace": true}]}
  * Without "dtype" or "shape" the target's are taken.
  * SCOPE is {"key": K}, {"subtree": M}, {"keys": [K, ...]} or {"regex": R}, and for a drop also {"top": T}.
- * Every action may have a "comment" and preconditions, where all but the key may be left out: "expect":
+ * Every action may be switched off ("off": true), have a "comment" and preconditions, where all but the key may be left out: "expect":
  * [{"key": K, "shape": [16, 3, 3, 3], "dtype": "float32", "crc32": "0a1b2c3d"}, ...] A text that JSON cannot
  * hold (NUL, bytes that are not UTF-8) is {"hex": "6100ff"} in place of the string. parse(print(p)) equals p.
  */

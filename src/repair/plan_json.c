@@ -135,6 +135,7 @@ static void print_action(const qs_action *a, qs_buf *out) {
         if (a->replace) qs_buf_addz(out, ", \"replace\": true");
         break;
     }
+    if (a->off) qs_buf_addz(out, ", \"off\": true");
     if (a->comment.n) print_field(out, "comment", a->comment);
     print_expects(a, out);
     qs_buf_addc(out, '}');
@@ -401,7 +402,7 @@ static const struct {
     const char *name;
 } field_names[] = {{'P', "pairs"},   {'K', "kind"},   {'T', "pattern"}, {'R', "replacement"}, {'S', "scope"},
                    {'O', "source"},  {'e', "bn_eps"}, {'r', "replace"}, {'d', "dtype"},       {'s', "shape"},
-                   {'C', "comment"}, {'N', "op"},     {'X', "expect"}};
+                   {'C', "comment"}, {'N', "op"},     {'X', "expect"},  {'-', "off"}};
 enum { FIELDS = sizeof field_names / sizeof *field_names };
 
 static bool read_field(parser *p, const cJSON *v, char letter, qs_action *a) {
@@ -418,6 +419,7 @@ static bool read_field(parser *p, const cJSON *v, char letter, qs_action *a) {
     case 's': return read_shape(p, v, "shape", &a->shape, &a->has_shape);
     case 'C': return read_text(p, v, "comment", &a->comment);
     case 'X': return read_expects(p, v, a);
+    case '-': return read_bool(p, v, "off", &a->off);
     default: return true;
     }
 }
@@ -447,7 +449,7 @@ static bool check_fields(parser *p, const cJSON *object, const qs_action *a, cha
     size_t n = 0;
     for (const cJSON *x = object->child; x; x = x->next) {
         char letter = letter_of(x->string);
-        bool known = (letter && strchr("CNX", letter)) ||
+        bool known = (letter && strchr("CNX-", letter)) ||
                      (letter && (strchr(f->must, letter) || strchr(f->may, letter)));
         if (!known) return wrong(p, x->string, "this operation has no such field");
         if (memchr(seen, letter, n)) return wrong(p, x->string, "is there twice");

@@ -409,6 +409,7 @@ static bool note_idle(const apply *x, size_t noted_before) {
 bool qs_resolve_action(qs_resolution *r, size_t i, qs_err *e) {
     const qs_action *a = qs_plan_action(r->in.plan, i);
     bool holds;
+    if (a->off) return r->counts[i].off = true;
     if (!qs_resolve_expect(r, (uint32_t)i, &holds, e)) return false;
     r->counts[i].off = !holds;
     if (!holds) return true;

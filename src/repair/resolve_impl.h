@@ -22,7 +22,7 @@ typedef struct qs_work {
 
 typedef struct qs_action_count {
     uint32_t touched, skipped;
-    bool off;        /* a precondition did not hold */
+    bool off;        /* it is switched off, or a precondition did not hold */
     const char *why; /* of the first one skipped */
 } qs_action_count;
 

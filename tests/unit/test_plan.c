@@ -244,6 +244,7 @@ static qs_action random_action(qs_arena *arena) {
         a.has_shape = a.kind == QS_ACT_RESHAPE && rnd(2);
         if (a.has_shape) a.shape = random_shape();
     }
+    a.off = rnd(4) == 0;
     if (rnd(3) == 0) a.comment = random_text(arena);
     a.expect_count = rnd(3) ? 0 : 1 + rnd(3);
     if (a.expect_count) a.expects = random_expects(arena, a.expect_count);
