@@ -8,7 +8,8 @@ enum {
     CHANGED,
     MARKED,
     TEXT,
-    ROWS
+    ROWS,
+    LINES = 15 /* with the heads */
 };
 
 void qs_filter_open(qs_app *a) {
@@ -73,8 +74,8 @@ static void draw_row(const qs_app *a, qs_pane p, int x, int y, int row) {
     x = qs_drawz(p, x, y, QS_PEN(KEY), row_on(a, row) ? "[x] " : "[ ] ");
     if (row < STATUSES) {
         const qs_status_info *s = qs_status_get((qs_status)row);
-        x = qs_drawf(p, x, y, qs_status_pen((qs_status)row), "%s ", s->glyph);
-        x = qs_drawf(p, x, y, QS_PEN(NORMAL), "%s %u", s->name,
+        x = qs_drawz(p, x, y, qs_status_pen((qs_status)row), s->glyph);
+        x = qs_drawf(p, x, y, QS_PEN(NORMAL), " %s %u", s->name,
                      a->tree.c ? qs_compare_node(a->tree.c, 0)->count_status[row] : 0);
     } else if (row == FAMILY) {
         int family = a->tree.filter.family;
@@ -92,22 +93,32 @@ static void draw_row(const qs_app *a, qs_pane p, int x, int y, int row) {
     if (a->filter.row == row) qs_pane_select(qs_pane_sub(p, from, y, x - from, 1), 0);
 }
 
-static void filter_draw(const qs_app *a, qs_grid *g) {
-    static const char *const hints[] = {"Space", "on or off", "o",   "only this", "a", "all",
-                                        "Enter", "done",      "Esc", "as before", NULL};
-    qs_pane p = qs_dialog_box(a, g, 66, 18, "show only", "");
-    char note[64];
+/* Where a row of the menu stands among its lines. */
+static int line_of(int row) {
+    return row == TEXT ? 0 : row < STATUSES ? 3 + row : row < FAMILY ? 3 + row - STATUSES : 12 + row - FAMILY;
+}
+
+/* Heads and rows, from line `top` on: a low window shows those around the cursor. */
+static void draw_menu(const qs_app *a, qs_pane p, int top) {
+    for (int i = 0; i < ROWS; i++)
+        if (i != TEXT) draw_row(a, p, i >= STATUSES && i < FAMILY ? 30 : 0, line_of(i) - top, i);
+    if (top > 0) return;
     qs_drawz(p, 0, 0, QS_PEN(KEY), "keys with ");
     qs_line_draw(&a->filter.text, p, 10, 0, p.w - 10, a->filter.row == TEXT);
     qs_drawz(p, 0, 2, QS_PEN(HEAD), "status");
     qs_drawz(p, 30, 2, QS_PEN(HEAD), "quantization");
-    for (int i = 0; i < STATUSES; i++) draw_row(a, p, 0, 3 + i, i);
-    for (int i = 0; i < ROLES; i++) draw_row(a, p, 30, 3 + i, STATUSES + i);
-    draw_row(a, p, 0, 12, FAMILY);
-    draw_row(a, p, 0, 13, CHANGED);
-    draw_row(a, p, 0, 14, MARKED);
+}
+
+static void filter_draw(const qs_app *a, qs_grid *g) {
+    static const char *const hints[] = {"Space", "on or off", "o",   "only this", "a", "all",
+                                        "Enter", "done",      "Esc", "as before", NULL};
+    qs_pane p = qs_dialog_box(a, g, 74, LINES + 4, "show only", "");
+    qs_pane menu = qs_pane_sub(p, 0, 0, p.w, p.h - 1 - (p.h > LINES + 1));
+    int top = line_of(a->filter.row) - menu.h + 1;
+    char note[64];
+    draw_menu(a, menu, top > 0 ? top : 0);
     snprintf(note, sizeof note, "%u shown", a->tree.shown_leaves);
-    qs_draw_right(p, p.w, 14, QS_PEN(STRONG), qs_str_of(note));
+    qs_draw_right(menu, menu.w, menu.h - 1, QS_PEN(STRONG), qs_str_of(note));
     qs_dialog_hints(p, p.h - 1, hints);
 }
 

@@ -196,6 +196,16 @@ static void preview(qs_app *a) {
     qs_quantizer_lines(&s->preview, &v);
 }
 
+static void say_nothing(qs_app *a) {
+    uint32_t i = qs_tree_selected_row(&a->tree);
+    const qs_row *row = i == QS_NO_INDEX ? NULL : qs_compare_row(a->tree.c, i);
+    bool made = row && (row->mark == QS_MARK_INIT || row->mark == QS_MARK_COPIED);
+    if (a->tree.marked)
+        qs_app_say(a, "nothing is missing among the marked keys");
+    else
+        qs_app_say(a, made ? "the plan made this value: p, then e, makes it otherwise" : "nothing is missing");
+}
+
 void qs_init_open(qs_app *a) {
     qs_init_state *s = &a->init;
     uint32_t node = qs_tree_selected(&a->tree);
@@ -211,8 +221,7 @@ void qs_init_open(qs_app *a) {
     if (!find_scopes(a, node)) return qs_app_complain(a, "out of memory");
     if (s->scopes == 0 && s->twins)
         return qs_app_say(a, "what is missing here is in A under other names: rename it (m, M, F)");
-    if (s->scopes == 0)
-        return qs_app_say(a, "nothing is missing%s", a->tree.marked ? " among the marked keys" : "");
+    if (s->scopes == 0) return say_nothing(a);
     if (!find_blocks(a)) return qs_app_complain(a, "out of memory");
     preview(a);
     qs_app_open(a, &qs_view_init);

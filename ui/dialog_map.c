@@ -179,25 +179,38 @@ void qs_map_open(qs_app *a) {
 
 /* ---- drawing ---- */
 
+enum { PERCENT_W = 8, SHAPE_W = 15 };
+
 static void map_layout(qs_app *a) {
     int rows = a->h - 12;
     qs_list_resize(&a->map.list, a->map.candidates, rows < 1 ? 1 : rows > 10 ? 10 : (size_t)rows);
 }
 
-static void draw_candidate(const qs_app *a, qs_pane p, int y, size_t i) {
+/* Key, shape, reason, in columns as wide as what they hold: the reason gives way first. */
+static void draw_candidate(const qs_app *a, qs_pane p, int y, size_t i, int key_w) {
     const qs_candidate *c = &a->map.candidate[i];
     const qs_row *row = qs_compare_row(a->tree.c, c->row);
     char shape[100] = "";
     qs_key_cell(a, row, QS_COLUMN_M, shape, sizeof shape);
     int x = qs_drawf(p, 0, y, QS_PEN(STRONG), "%s%3.0f %%  ", i == a->map.list.cursor ? "▸" : " ",
                      c->confidence * 100);
-    /* Key, shape, reason, in columns: the key needs most, the reason gives way first. */
-    int room = p.w - x, reason_w = room > 76 ? room - 60 : room > 60 ? 14 : 0;
-    int key_w = room - reason_w - 17;
+    int reason_w = p.w - x - key_w - SHAPE_W - 2;
     qs_draw_fit(p, x, y, key_w, QS_PEN(NORMAL), qs_str_of(c->key), true);
-    qs_draw_fit(p, x + key_w + 1, y, 15, QS_PEN(DIM), qs_str_of(shape), false);
-    if (reason_w) qs_draw_fit(p, x + key_w + 17, y, reason_w, QS_PEN(DIM), qs_str_of(c->reason), false);
+    qs_draw_fit(p, x + key_w + 1, y, SHAPE_W, QS_PEN(DIM), qs_str_of(shape), false);
+    if (reason_w >= 14)
+        qs_draw_fit(p, x + key_w + SHAPE_W + 2, y, reason_w, QS_PEN(DIM), qs_str_of(c->reason), false);
     if (i == a->map.list.cursor) qs_pane_select(p, y);
+}
+
+static void draw_candidates(const qs_app *a, qs_pane p) {
+    int key_w = 20, most = p.w - PERCENT_W - SHAPE_W - 1;
+    size_t i;
+    for (int y = 0; y < p.h && qs_list_at(&a->map.list, y, &i); y++) {
+        int w = qs_text_width(p.g, qs_str_of(a->map.candidate[i].key));
+        if (w > key_w) key_w = w;
+    }
+    for (int y = 0; y < p.h && qs_list_at(&a->map.list, y, &i); y++)
+        draw_candidate(a, p, y, i, key_w < most ? key_w : most);
 }
 
 static void draw_rule(const qs_app *a, qs_pane p, int y) {
@@ -226,9 +239,8 @@ static void map_draw(const qs_app *a, qs_grid *g) {
     qs_pane p = qs_dialog_box(a, g, 96, rows + 9, "map", m->key);
     int x = qs_drawz(p, 0, 0, QS_PEN(KEY), "to: ");
     qs_line_draw(&m->to, p, x, 0, p.w - x, true);
-    size_t i;
     qs_pane lines = qs_pane_sub(p, 0, 2, p.w, rows);
-    for (int y = 0; y < rows && qs_list_at(&m->list, y, &i); y++) draw_candidate(a, lines, y, i);
+    draw_candidates(a, lines);
     if (m->candidates == 0) qs_drawz(lines, 0, 0, QS_PEN(DIM), "no missing key of the model has this shape");
     draw_rule(a, p, rows + 3);
     if (m->problem[0]) qs_draw_fit(p, 0, p.h - 2, p.w, QS_PEN(ERROR), qs_str_of(m->problem), false);

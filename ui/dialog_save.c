@@ -61,7 +61,9 @@ static void draw_check(qs_pane p, int y, bool on, bool focused, const char *text
 }
 
 static void add_count(qs_rich *r, qs_mark m, uint32_t n) {
-    if (n) qs_rich_addf(r, qs_mark_pen(m), "  %s %u %s", qs_mark_get(m)->glyph, n, qs_mark_get(m)->name);
+    if (n == 0) return;
+    qs_rich_addf(r, QS_PEN(NORMAL), "  ");
+    qs_rich_addf(r, qs_mark_pen(m), "%s %u %s", qs_mark_get(m)->glyph, n, qs_mark_get(m)->name);
 }
 
 /* What the file will hold of the state dict, and what of the rest. */

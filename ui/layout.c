@@ -20,9 +20,9 @@ static void layout_rows(qs_layout *l) {
 }
 
 static void layout_columns(const qs_app *a, qs_layout *l) {
-    bool b = qs_session_b(a->s) && l->w >= 100, m = qs_session_target(a->s) && !qs_session_target_is_b(a->s);
-    /* A target made from B is column B already. */
-    if (qs_session_target_is_b(a->s) && !b) m = true;
+    /* A target made from B is column B. */
+    bool is_b = qs_session_target_is_b(a->s);
+    bool b = qs_session_b(a->s) && (l->w >= 100 || is_b), m = qs_session_target(a->s) && !is_b;
     if (l->w < 60) b = m = false;
     l->columns = 0;
     if (l->w >= 48) l->column[l->columns++] = QS_COLUMN_A;

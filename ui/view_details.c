@@ -257,7 +257,8 @@ static void module_counts(qs_app *a, const qs_tree_node *n) {
     if (qs_session_target(a->s)) qs_rich_addf(r, QS_PEN(NORMAL), " · %u expected  ", n->count_m);
     for (int s = 0; s < QS_STATUS_COUNT; s++) {
         if (!n->count_status[s] || s == QS_STATUS_NONE) continue;
-        qs_rich_addf(r, qs_status_pen((qs_status)s), "  %s %u", qs_status_get((qs_status)s)->glyph,
+        qs_rich_addf(r, QS_PEN(NORMAL), "  ");
+        qs_rich_addf(r, qs_status_pen((qs_status)s), "%s %u", qs_status_get((qs_status)s)->glyph,
                      n->count_status[s]);
         qs_rich_addf(r, QS_PEN(NORMAL), " %s", qs_status_get((qs_status)s)->name);
     }
@@ -270,11 +271,18 @@ static void quantizer_line(qs_app *a, const qs_tree_node *n) {
     if (x->dtype.n == 0 && x->observer.n == 0) return;
     qs_rich *r = &a->details;
     qs_rich_line(r);
-    qs_rich_addf(r, QS_PEN(KEY), "quantizer ");
-    qs_rich_addf(r, QS_PEN(NORMAL), "%.*s %.*s", QS_FMT(x->dtype), QS_FMT(x->qscheme));
-    if (x->quant_min != QS_ATTR_ABSENT && x->quant_max != QS_ATTR_ABSENT)
-        qs_rich_addf(r, QS_PEN(NORMAL), ", %" PRId64 "..%" PRId64, x->quant_min, x->quant_max);
-    if (x->observer.n) qs_rich_addf(r, QS_PEN(NORMAL), ", %.*s", QS_FMT(x->observer));
+    qs_rich_addf(r, QS_PEN(KEY), "quantizer");
+    const char *before = " ";
+    const qs_str words[] = {x->dtype, x->qscheme};
+    for (int i = 0; i < 2; i++) {
+        if (words[i].n) qs_rich_addf(r, QS_PEN(NORMAL), " %.*s", QS_FMT(words[i]));
+        if (words[i].n) before = ", ";
+    }
+    if (x->quant_min != QS_ATTR_ABSENT && x->quant_max != QS_ATTR_ABSENT) {
+        qs_rich_addf(r, QS_PEN(NORMAL), "%s%" PRId64 "..%" PRId64, before, x->quant_min, x->quant_max);
+        before = ", ";
+    }
+    if (x->observer.n) qs_rich_addf(r, QS_PEN(NORMAL), "%s%.*s", before, QS_FMT(x->observer));
 }
 
 static void module_advice(qs_app *a, const qs_tree_node *n) {
@@ -296,13 +304,38 @@ static void module_details(qs_app *a, const qs_tree_node *n, int lines) {
     qs_rich_add(r, QS_PEN(STRONG), n->path);
     if (m && n->module != QS_NO_INDEX) {
         const qs_module *mod = qs_manifest_module(m, n->module);
-        qs_rich_addf(r, QS_PEN(CLASS), "  %.*s", QS_FMT(mod->class_name));
+        if (mod->class_name.n) qs_rich_addf(r, QS_PEN(CLASS), "  %.*s", QS_FMT(mod->class_name));
         if (mod->version >= 0 && lines > 2) qs_rich_addf(r, QS_PEN(DIM), "  version %" PRId64, mod->version);
         if (mod->inferred && lines > 2) qs_rich_addf(r, QS_PEN(DIM), "  (guessed from the keys)");
     }
     if (lines >= 2) module_counts(a, n);
     if (lines >= 3) quantizer_line(a, n);
     if (lines >= 3 && m) module_advice(a, n);
+}
+
+/* Lines too long for the screen go on in the next where there is room for all of them. */
+static void spread(qs_app *a, int lines) {
+    qs_rich wide = {0}, before = a->details;
+    size_t n = qs_rich_lines(&a->details);
+    bool hint = a->detail_hint.n && a->detail_line < n;
+    int width = a->layout.w - 2, beside = width - qs_text_width(&a->measure, a->detail_hint) - 3;
+    if ((int)n >= lines) return;
+    if (hint && qs_rich_width(&a->details, &a->measure, a->detail_line) > beside) width = beside;
+    qs_rich_wrap(&a->details, &a->measure, width, 2, &wide);
+    bool fits = !wide.failed && qs_rich_lines(&wide) > n && (int)qs_rich_lines(&wide) <= lines;
+    if (fits) {
+        a->details = wide;
+        wide = before;
+    }
+    if (fits && hint) { /* the hint stays at the line it is about */
+        qs_rich head = {0};
+        before.span.n = before.line.v[a->detail_line];
+        before.line.n = a->detail_line;
+        qs_rich_wrap(&before, &a->measure, width, 2, &head);
+        a->detail_line = qs_rich_lines(&head);
+        qs_rich_free(&head);
+    }
+    qs_rich_free(&wide);
 }
 
 void qs_details_build(qs_app *a) {
@@ -315,6 +348,7 @@ void qs_details_build(qs_app *a) {
         module_details(a, n, a->layout.details_h);
     else
         key_details(a, qs_compare_row(a->tree.c, n->row), a->layout.details_h);
+    spread(a, a->layout.details_h);
 }
 
 /* ---- the page of all details ---- */

@@ -121,7 +121,8 @@ static void draw_column_heads(const qs_app *a, qs_pane p) {
     if (t->search) {
         x = qs_drawf(left, x + 2, 0, QS_PEN(LETTER), "%u %s  /", t->hits,
                      qs_plural(t->hits, "match", "matches"));
-        x = qs_draw(left, x, 0, QS_PEN(LETTER), qs_search_text(t->search));
+        int width = qs_text_width(p.g, qs_search_text(t->search)), room = left.w - x;
+        qs_draw_fit(left, x, 0, width < room ? width : room, QS_PEN(LETTER), qs_search_text(t->search), false);
     }
     for (int i = 0; i < l->columns; i++) {
         qs_drawz(p, l->column_x[i], 2, QS_PEN(LINE), "│");
@@ -297,6 +298,10 @@ static void draw_diagnosis(const qs_app *a, qs_grid *g) {
         end =
             qs_draw_right(p, end, 0, QS_PEN(NORMAL), d->remaining ? QS_STR(" fix most") : QS_STR(" fix all"));
         end = qs_draw_right(p, end, 0, QS_PEN(KEY), QS_STR("[F]")) - 1;
+    }
+    if (!qs_session_target(a->s)) {
+        end = qs_draw_right(p, end, 0, QS_PEN(NORMAL), QS_STR(" open B"));
+        end = qs_draw_right(p, end, 0, QS_PEN(KEY), QS_STR("[B]")) - 1;
     }
     const qs_verdict *v = qs_session_verdict(a->s);
     char sentence[300];

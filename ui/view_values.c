@@ -163,11 +163,12 @@ static int cell_width(const struct qs_values_state *v) {
         const values_side *s = &v->side[i];
         if (!s->there || (v->shown != 2 && v->shown != i)) continue;
         char kind = qs_dtype_get(s->dtype)->kind;
-        int need = quantized(s)       ? 18
+        /* One more than the longest: a number that loses its end loses its exponent. */
+        int need = quantized(s)       ? (item_size(s) > 1 ? 26 : 19)
                    : kind == 'C'      ? 28
-                   : kind == 'F'      ? (item_size(s) > 4    ? 19
-                                         : item_size(s) == 4 ? 15
-                                                             : 11)
+                   : kind == 'F'      ? (item_size(s) > 4    ? 20
+                                         : item_size(s) == 4 ? 16
+                                                             : 12)
                    : item_size(s) > 4 ? 21
                    : item_size(s) > 2 ? 12
                                       : 7;
