@@ -223,9 +223,13 @@ static void on_key(qs_app *a, const qs_event *ev) {
 static void on_mouse(qs_app *a, const qs_event *ev) {
     const qs_view *v = qs_app_top(a);
     bool told = a->message.text[0], click = ev->mouse == QS_MOUSE_CLICK || ev->mouse == QS_MOUSE_DOUBLE;
-    qs_event press = {.kind = QS_EVENT_KEY};
+    qs_target on = {.what = QS_SPOT_NONE};
     a->message.text[0] = 0;
-    if (click && !told && qs_app_click_key(a, ev->x, ev->y, &press.key)) {
+    if (click && !told) on = qs_app_target(a, ev->x, ev->y);
+    if (on.what != QS_SPOT_NONE && v->pick) {
+        v->pick(a, on.what, ev->mouse == QS_MOUSE_DOUBLE);
+    } else if (on.key) {
+        const qs_event press = {.kind = QS_EVENT_KEY, .key = on.key};
         a->key = press.key;
         on_key(a, &press);
     } else if (!(v->event && v->event(a, ev)) && !click && v->context == QS_CTX_DIALOG) {
@@ -318,6 +322,7 @@ qs_pane qs_dialog_box(const qs_app *a, qs_grid *g, int w, int h, const char *tit
     int x = (g->w - w) / 2, y = (g->h - h) / 3;
     qs_pane all = qs_pane_sub(qs_pane_of(g), x, y, w, h);
     g->cursor_x = g->cursor_y = -1;
+    g->spots = 0; /* what lies below is out of reach */
     return qs_draw_box(all, qs_str_of(title), qs_str_of(note));
 }
 
@@ -331,10 +336,11 @@ void qs_dialog_hints(qs_pane p, int y, const char *const *pairs) {
     }
 }
 
-int qs_dialog_choice(qs_pane p, int x, int y, bool on, bool focused, const char *name) {
+int qs_dialog_choice(qs_pane p, int x, int y, bool on, bool focused, const char *name, int what) {
     int from = x;
     x = qs_drawz(p, x, y, QS_PEN(KEY), on ? "(•) " : "( ) ");
     x = qs_drawz(p, x, y, on ? QS_PEN(STRONG) : QS_PEN(NORMAL), name);
     if (focused && on) qs_pane_select(qs_pane_sub(p, from, y, x - from, 1), 0);
+    qs_pane_spot(p, from, y, x - from, what);
     return x + 3;
 }

@@ -22,6 +22,8 @@ typedef struct qs_view {
     /* Before the key table; true: done with it. May be NULL. */
     bool (*event)(qs_app *a, const qs_event *ev);
     bool (*command)(qs_app *a, qs_command c);
+    /* A click on a spot that draw marked; `twice`: the second one there. NULL where there are no spots. */
+    void (*pick)(qs_app *a, int what, bool twice);
     void (*close)(qs_app *a); /* may be NULL */
 } qs_view;
 
@@ -153,7 +155,7 @@ typedef struct qs_save_state {
 } qs_save_state;
 
 typedef struct qs_filter_state {
-    int row;
+    int row, top; /* first line shown, where the window is low */
     qs_line text;
     qs_tree_filter was; /* for Esc */
     char text_was[QS_LINE_MAX];
@@ -263,8 +265,12 @@ void qs_app_take_settings(qs_app *a);      /* of a->opt.config */
 void qs_set_theme(qs_app *a, qs_str name); /* n == 0: the next one */
 
 /* ---- click.c ---- */
-/* Whether a click there is one on a key that is drawn. */
-bool qs_app_click_key(const qs_app *a, int x, int y, uint32_t *key);
+/* What is drawn where a click is: a spot of the view on top, else a key. */
+typedef struct qs_target {
+    int what;     /* QS_SPOT_NONE: no spot */
+    uint32_t key; /* 0: no key */
+} qs_target;
+qs_target qs_app_target(const qs_app *a, int x, int y);
 
 /* ---- actions.c: what changes the plan ---- */
 /* Do, tell what it did, take over. False when refused; the reason is the message. */
@@ -388,7 +394,7 @@ void qs_offer_lost_plan(qs_app *a);
 qs_pane qs_dialog_box(const qs_app *a, qs_grid *g, int w, int h, const char *title, const char *note);
 /* The keys of a dialog along its last line: pairs of key and what it does. */
 void qs_dialog_hints(qs_pane p, int y, const char *const *pairs);
-/* "(•) name" */
-int qs_dialog_choice(qs_pane p, int x, int y, bool on, bool focused, const char *name);
+/* "(•) name"; a click on it is one on the spot `what`. */
+int qs_dialog_choice(qs_pane p, int x, int y, bool on, bool focused, const char *name, int what);
 
 #endif

@@ -1,7 +1,7 @@
 #include "ui/app_impl.h"
 
-/* A click on a key that is drawn - in the line of hints, in a dialog, "[F]" - presses it. What is drawn is
- * asked, so that no view keeps a second list of where its hints are. */
+/* A click on a spot of a dialog chooses it, one on a key that is drawn - in the line of hints, in a dialog,
+ * "[F]" - presses it. What is drawn is asked, so that no view keeps a second list of where its hints are. */
 
 enum { WORD_MAX = 24 };
 
@@ -45,13 +45,16 @@ static uint32_t key_of(const qs_grid *g, int x, int y, bool *bracketed) {
     return key;
 }
 
-bool qs_app_click_key(const qs_app *a, int x, int y, uint32_t *key) {
+qs_target qs_app_target(const qs_app *a, int x, int y) {
     qs_grid g = {.ascii = a->opt.ascii};
+    qs_target t = {.what = QS_SPOT_NONE};
     bool bracketed = false;
-    if (a->layout.tiny || qs_app_top(a) == &qs_view_prompt || !qs_grid_resize(&g, a->w, a->h)) return false;
+    if (a->layout.tiny || qs_app_top(a) == &qs_view_prompt || !qs_grid_resize(&g, a->w, a->h)) return t;
     qs_app_render(a, &g);
+    t.what = qs_grid_spot(&g, x, y);
     int at = key_before(&g, x, y);
-    *key = at < 0 ? 0 : key_of(&g, at, y, &bracketed);
+    t.key = at < 0 ? 0 : key_of(&g, at, y, &bracketed);
     qs_grid_free(&g);
-    return *key && (bracketed || y == a->h - 1 || qs_app_top(a)->context == QS_CTX_DIALOG);
+    if (!bracketed && y != a->h - 1 && qs_app_top(a)->context != QS_CTX_DIALOG) t.key = 0;
+    return t;
 }

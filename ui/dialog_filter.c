@@ -12,9 +12,29 @@ enum {
     LINES = 15 /* with the heads */
 };
 
+/* Where a row of the menu stands among its lines. */
+static int line_of(int row) {
+    return row == TEXT ? 0 : row < STATUSES ? 3 + row : row < FAMILY ? 3 + row - STATUSES : 12 + row - FAMILY;
+}
+
+/* Rows for the menu in a box of this height: the hints, and where there is room a blank line, are below. */
+static int menu_height(int inside) {
+    return inside - 1 - (inside > LINES + 1);
+}
+
+/* The line of the cursor is on the screen, and nothing moves that need not. */
+static void reveal(qs_app *a) {
+    qs_filter_state *f = &a->filter;
+    int box = a->h - 1 < LINES + 4 ? a->h - 1 : LINES + 4, h = menu_height(box - 2), line = line_of(f->row);
+    if (line < f->top) f->top = line;
+    if (line >= f->top + h) f->top = line - h + 1;
+    if (f->top < 0 || h >= LINES) f->top = 0;
+}
+
 void qs_filter_open(qs_app *a) {
     qs_filter_state *f = &a->filter;
     f->row = TEXT;
+    f->top = 0;
     f->was = a->tree.filter;
     f->text.history = NULL; /* Up and Down walk through the menu */
     snprintf(f->text_was, sizeof f->text_was, "%.*s",
@@ -90,12 +110,8 @@ static void draw_row(const qs_app *a, qs_pane p, int x, int y, int row) {
         x = qs_drawz(p, x, y, QS_PEN(NORMAL),
                      row == CHANGED ? "only what the plan changed" : "only what is marked");
     }
+    qs_pane_spot(p, from, y, x - from, row);
     if (a->filter.row == row) qs_pane_select(qs_pane_sub(p, from, y, x - from, 1), 0);
-}
-
-/* Where a row of the menu stands among its lines. */
-static int line_of(int row) {
-    return row == TEXT ? 0 : row < STATUSES ? 3 + row : row < FAMILY ? 3 + row - STATUSES : 12 + row - FAMILY;
 }
 
 /* Heads and rows, from line `top` on: a low window shows those around the cursor. */
@@ -105,6 +121,7 @@ static void draw_menu(const qs_app *a, qs_pane p, int top) {
     if (top > 0) return;
     qs_drawz(p, 0, 0, QS_PEN(KEY), "keys with ");
     qs_line_draw(&a->filter.text, p, 10, 0, p.w - 10, a->filter.row == TEXT);
+    qs_pane_spot(p, 0, 0, p.w, TEXT);
     qs_drawz(p, 0, 2, QS_PEN(HEAD), "status");
     qs_drawz(p, 30, 2, QS_PEN(HEAD), "quantization");
 }
@@ -112,13 +129,10 @@ static void draw_menu(const qs_app *a, qs_pane p, int top) {
 static void filter_draw(const qs_app *a, qs_grid *g) {
     static const char *const hints[] = {"Space", "on or off", "o",   "only this", "a", "all",
                                         "Enter", "done",      "Esc", "as before", NULL};
-    qs_pane p = qs_dialog_box(a, g, 74, LINES + 4, "show only", "");
-    qs_pane menu = qs_pane_sub(p, 0, 0, p.w, p.h - 1 - (p.h > LINES + 1));
-    int top = line_of(a->filter.row) - menu.h + 1;
     char note[64];
-    draw_menu(a, menu, top > 0 ? top : 0);
     snprintf(note, sizeof note, "%u shown", a->tree.shown_leaves);
-    qs_draw_right(menu, menu.w, menu.h - 1, QS_PEN(STRONG), qs_str_of(note));
+    qs_pane p = qs_dialog_box(a, g, 74, LINES + 4, "show only", note);
+    draw_menu(a, qs_pane_sub(p, 0, 0, p.w, menu_height(p.h)), a->filter.top);
     qs_dialog_hints(p, p.h - 1, hints);
 }
 
@@ -128,6 +142,7 @@ static void apply_text(qs_app *a) {
 
 static void move(qs_app *a, int step) {
     a->filter.row = (a->filter.row + ROWS + step) % ROWS;
+    reveal(a);
 }
 
 static void sideways(qs_app *a) {
@@ -136,6 +151,7 @@ static void sideways(qs_app *a) {
         a->filter.row = STATUSES + (row < ROLES ? row : ROLES - 1);
     else if (row < CHANGED)
         a->filter.row = row - STATUSES < STATUSES ? row - STATUSES : STATUSES - 1;
+    reveal(a);
 }
 
 static bool filter_event(qs_app *a, const qs_event *ev) {
@@ -181,10 +197,18 @@ static bool filter_command(qs_app *a, qs_command c) {
     }
 }
 
+static void filter_pick(qs_app *a, int what, bool twice) {
+    (void)twice;
+    a->filter.row = what;
+    if (what != TEXT) toggle(a, what);
+}
+
 const qs_view qs_view_filter = {
     .name = "filter",
     .context = QS_CTX_DIALOG,
     .draw = filter_draw,
+    .layout = reveal,
     .event = filter_event,
     .command = filter_command,
+    .pick = filter_pick,
 };

@@ -49,9 +49,10 @@ static void fix_draw(const qs_app *a, qs_grid *g) {
         qs_drawz(p, x, 2, QS_PEN(YES), " then it loads ");
     if (d->inits) {
         x = qs_drawz(p, 0, 3, QS_PEN(KEY), "values ") + 1;
-        x = qs_dialog_choice(p, x, 3, f->source == QS_INIT_FRESH, true, "fresh");
-        x = qs_dialog_choice(p, x, 3, f->source == QS_INIT_OBSERVED, true, "observed from the weights");
-        qs_dialog_choice(p, x, 3, f->source == QS_INIT_DATAFREE, true, "and data-free");
+        x = qs_dialog_choice(p, x, 3, f->source == QS_INIT_FRESH, true, "fresh", QS_INIT_FRESH);
+        x = qs_dialog_choice(p, x, 3, f->source == QS_INIT_OBSERVED, true, "observed from the weights",
+                             QS_INIT_OBSERVED);
+        qs_dialog_choice(p, x, 3, f->source == QS_INIT_DATAFREE, true, "and data-free", QS_INIT_DATAFREE);
     }
     size_t i;
     for (int y = 0; y < (int)f->list.height && qs_list_at(&f->list, y, &i); y++) {
@@ -94,6 +95,11 @@ static bool fix_event(qs_app *a, const qs_event *ev) {
     return toggles;
 }
 
+static void fix_pick(qs_app *a, int what, bool twice) {
+    (void)twice;
+    a->fix.source = what;
+}
+
 static bool fix_command(qs_app *a, qs_command c) {
     switch (c) {
     case QS_CMD_DIALOG_UP: return qs_list_move(&a->fix.list, -1), true;
@@ -114,4 +120,5 @@ const qs_view qs_view_fix = {
     .layout = fix_layout,
     .event = fix_event,
     .command = fix_command,
+    .pick = fix_pick,
 };

@@ -203,7 +203,8 @@ static void say_nothing(qs_app *a) {
     if (a->tree.marked)
         qs_app_say(a, "nothing is missing among the marked keys");
     else
-        qs_app_say(a, made ? "the plan made this value: p, then e, makes it otherwise" : "nothing is missing");
+        qs_app_say(a,
+                   made ? "the plan made this value: p, then e, makes it otherwise" : "nothing is missing");
 }
 
 void qs_init_open(qs_app *a) {
@@ -247,10 +248,10 @@ static void init_draw(const qs_app *a, qs_grid *g) {
     qs_drawz(p, 0, 0, QS_PEN(KEY), "source");
     for (int i = 0; i < SOURCES; i++)
         if (sources[i].source != QS_INIT_COPY || s->can_copy)
-            x = qs_dialog_choice(p, x, 0, s->source == sources[i].source, s->field == 0, sources[i].name);
+            x = qs_dialog_choice(p, x, 0, s->source == sources[i].source, s->field == 0, sources[i].name, i);
     qs_drawz(p, 0, 1, QS_PEN(KEY), "apply to");
     for (int i = 0; i < s->scopes; i++)
-        qs_dialog_choice(p, 9, 1 + i, s->chosen == i, s->field == 1, s->scope[i].label);
+        qs_dialog_choice(p, 9, 1 + i, s->chosen == i, s->field == 1, s->scope[i].label, SOURCES + i);
     int y0 = 1 + s->scopes;
     qs_drawz(p, 9, y0++, QS_PEN(DIM), source_help(s->source));
     if (s->twins)
@@ -338,17 +339,27 @@ static void accept(qs_app *a) {
     }
 }
 
-static void choose(qs_app *a, int step) {
+/* A spot: a source, or a scope after them. */
+static void init_pick(qs_app *a, int what, bool twice) {
+    (void)twice;
     qs_init_state *s = &a->init;
+    s->problem[0] = 0;
+    s->field = what >= SOURCES;
     if (s->field == 0) {
-        int i = 0, n = s->can_copy ? SOURCES : SOURCES - 1;
-        while (sources[i].source != s->source) i++;
-        s->source = sources[(i + n + step) % n].source;
+        s->source = sources[what].source;
     } else {
-        s->chosen = (s->chosen + s->scopes + step) % s->scopes;
+        s->chosen = what - SOURCES;
         if (!find_blocks(a)) qs_app_complain(a, "out of memory");
     }
     preview(a);
+}
+
+static void choose(qs_app *a, int step) {
+    qs_init_state *s = &a->init;
+    int i = 0, n = s->can_copy ? SOURCES : SOURCES - 1;
+    if (s->field) return init_pick(a, SOURCES + (s->chosen + s->scopes + step) % s->scopes, false);
+    while (sources[i].source != s->source) i++;
+    init_pick(a, (i + n + step) % n, false);
 }
 
 static void show_block(qs_app *a, int step) {
@@ -386,4 +397,5 @@ const qs_view qs_view_init = {
     .draw = init_draw,
     .event = init_event,
     .command = init_command,
+    .pick = init_pick,
 };

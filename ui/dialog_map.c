@@ -180,6 +180,7 @@ void qs_map_open(qs_app *a) {
 /* ---- drawing ---- */
 
 enum { PERCENT_W = 8, SHAPE_W = 15 };
+enum { SPOT_THIS = QS_CANDIDATES_MAX, SPOT_ALL }; /* below: candidates */
 
 static void map_layout(qs_app *a) {
     int rows = a->h - 12;
@@ -200,6 +201,7 @@ static void draw_candidate(const qs_app *a, qs_pane p, int y, size_t i, int key_
     if (reason_w >= 14)
         qs_draw_fit(p, x + key_w + SHAPE_W + 2, y, reason_w, QS_PEN(DIM), qs_str_of(c->reason), false);
     if (i == a->map.list.cursor) qs_pane_select(p, y);
+    qs_pane_spot(p, 0, y, p.w, (int)i);
 }
 
 static void draw_candidates(const qs_app *a, qs_pane p) {
@@ -216,7 +218,7 @@ static void draw_candidates(const qs_app *a, qs_pane p) {
 static void draw_rule(const qs_app *a, qs_pane p, int y) {
     const qs_map_state *m = &a->map;
     int x = qs_drawz(p, 0, y, QS_PEN(NORMAL), "rename ");
-    x = qs_dialog_choice(p, x, y, !m->all, true, "this key");
+    x = qs_dialog_choice(p, x, y, !m->all, true, "this key", SPOT_THIS);
     if (m->rule_good < 2) {
         if (qs_compare_rows(a->tree.c) > LIVE_RULE_MAX)
             qs_drawz(p, x, y, QS_PEN(DIM), "Tab looks for others like it");
@@ -224,7 +226,7 @@ static void draw_rule(const qs_app *a, qs_pane p, int y) {
     }
     char text[64];
     snprintf(text, sizeof text, "all %zu like it", m->rule_good);
-    x = qs_dialog_choice(p, x, y, m->all, true, text);
+    x = qs_dialog_choice(p, x, y, m->all, true, text, SPOT_ALL);
     char rule[2 * QS_LINE_MAX + 8];
     snprintf(rule, sizeof rule, "%s → %s", m->pattern, m->replacement);
     qs_draw_fit(p, 2, y + 1, p.w - 2, m->all ? QS_PEN(NORMAL) : QS_PEN(DIM), qs_str_of(rule), false);
@@ -325,6 +327,16 @@ static bool map_command(qs_app *a, qs_command c) {
     }
 }
 
+static void map_pick(qs_app *a, int what, bool twice) {
+    if (what >= SPOT_THIS) {
+        a->map.all = what == SPOT_ALL;
+        return;
+    }
+    qs_list_goto(&a->map.list, (size_t)what);
+    take_candidate(a);
+    if (twice) accept(a);
+}
+
 const qs_view qs_view_map = {
     .name = "map",
     .context = QS_CTX_DIALOG,
@@ -332,4 +344,5 @@ const qs_view qs_view_map = {
     .layout = map_layout,
     .event = map_event,
     .command = map_command,
+    .pick = map_pick,
 };

@@ -5,6 +5,8 @@ static const char *const kind_help[] = {"the text a key begins with is replaced"
                                         "* within a component, ** across; captures are $1 $2 in order",
                                         "matches the whole key; $1 or ${name} in the replacement"};
 
+enum { SPOT_PATTERN = 3 }; /* and the replacement; below: kinds */
+
 static qs_action rule_of(const qs_rule_state *r) {
     return (qs_action){.kind = QS_ACT_RULE,
                        .pattern_kind = r->kind,
@@ -99,12 +101,14 @@ static void rule_draw(const qs_app *a, qs_grid *g) {
     int x = 12;
     qs_drawz(p, 0, 0, QS_PEN(KEY), "kind");
     for (int k = 0; k < 3; k++)
-        x = qs_dialog_choice(p, x, 0, (int)r->kind == k, r->field == 0, kind_names[k]);
+        x = qs_dialog_choice(p, x, 0, (int)r->kind == k, r->field == 0, kind_names[k], k);
     qs_drawz(p, 12, 1, QS_PEN(DIM), kind_help[r->kind]);
     qs_drawz(p, 0, 2, QS_PEN(KEY), "pattern");
     qs_line_draw(&r->pattern, p, 12, 2, p.w - 12, r->field == 1);
     qs_drawz(p, 0, 3, QS_PEN(KEY), "becomes");
     qs_line_draw(&r->replacement, p, 12, 3, p.w - 12, r->field == 2);
+    qs_pane_spot(p, 0, 2, p.w, SPOT_PATTERN);
+    qs_pane_spot(p, 0, 3, p.w, SPOT_PATTERN + 1);
     draw_summary(r, p, 5);
     qs_pane lines = qs_pane_sub(p, 0, 6, p.w, p.h - 7);
     for (size_t i = 0; i < r->shown && (int)i < lines.h; i++) draw_pair(r, lines, (int)i, i);
@@ -187,6 +191,14 @@ static bool rule_command(qs_app *a, qs_command c) {
     }
 }
 
+static void rule_pick(qs_app *a, int what, bool twice) {
+    (void)twice;
+    go_to_field(&a->rule, what < SPOT_PATTERN ? 0 : what - SPOT_PATTERN + 1);
+    if (what >= SPOT_PATTERN) return;
+    a->rule.kind = (qs_pattern_kind)what;
+    preview(a);
+}
+
 static void rule_close(qs_app *a) {
     qs_completion_clear(&a->rule.completion);
     qs_arena_free(&a->rule.arena);
@@ -203,5 +215,6 @@ const qs_view qs_view_rule = {
     .layout = rule_layout,
     .event = rule_event,
     .command = rule_command,
+    .pick = rule_pick,
     .close = rule_close,
 };

@@ -52,12 +52,13 @@ void qs_save_open_as(qs_app *a, qs_str path) {
 
 /* ---- drawing ---- */
 
-enum { LABEL_W = 8, FIELDS = 6 };
+enum { LABEL_W = 8, FIELDS = 6, SPOT_FORMAT = FIELDS }; /* spots: fields, then formats */
 
-static void draw_check(qs_pane p, int y, bool on, bool focused, const char *text) {
+static void draw_check(qs_pane p, int y, bool on, bool focused, const char *text, int field) {
     int x = qs_drawz(p, LABEL_W, y, QS_PEN(KEY), on ? "[x] " : "[ ] ");
     x = qs_drawz(p, x, y, QS_PEN(NORMAL), text);
     if (focused) qs_pane_select(qs_pane_sub(p, LABEL_W, y, x - LABEL_W, 1), 0);
+    qs_pane_spot(p, LABEL_W, y, x - LABEL_W, field);
 }
 
 static void add_count(qs_rich *r, qs_mark m, uint32_t n) {
@@ -121,18 +122,22 @@ static void save_draw(const qs_app *a, qs_grid *g) {
     qs_pane p = qs_dialog_box(a, g, 90, 17, "save the result", "");
     qs_drawz(p, 0, 0, QS_PEN(KEY), "as");
     qs_line_draw(&s->path, p, LABEL_W, 0, p.w - LABEL_W, s->field == 0);
+    qs_pane_spot(p, 0, 0, p.w, 0);
     qs_drawz(p, 0, 1, QS_PEN(KEY), "format");
-    int x = qs_dialog_choice(p, LABEL_W, 1, format == QS_WRITE_TORCH, s->field == 1, "torch (.pt)");
-    x = qs_dialog_choice(p, x, 1, format == QS_WRITE_SAFETENSORS, s->field == 1, "safetensors");
-    qs_dialog_choice(p, x, 1, format == QS_WRITE_SHARDS, s->field == 1, "in files of 5 GB");
-    draw_check(p, 2, s->overwrite, s->field == 2, "replace the file if it exists");
-    draw_check(p, 3, s->in_place, s->field == 3, "it may be A itself (the old one is kept as NAME.bak)");
+    int x = qs_dialog_choice(p, LABEL_W, 1, format == QS_WRITE_TORCH, s->field == 1, "torch (.pt)",
+                             SPOT_FORMAT + QS_WRITE_TORCH);
+    x = qs_dialog_choice(p, x, 1, format == QS_WRITE_SAFETENSORS, s->field == 1, "safetensors",
+                         SPOT_FORMAT + QS_WRITE_SAFETENSORS);
+    qs_dialog_choice(p, x, 1, format == QS_WRITE_SHARDS, s->field == 1, "in files of 5 GB",
+                     SPOT_FORMAT + QS_WRITE_SHARDS);
+    draw_check(p, 2, s->overwrite, s->field == 2, "replace the file if it exists", 2);
+    draw_check(p, 3, s->in_place, s->field == 3, "it may be A itself (the old one is kept as NAME.bak)", 3);
     char device[128] = "every tensor on the CPU (all are already)";
     if (s->sum.elsewhere[0])
         snprintf(device, sizeof device, "every tensor on the CPU (some say %s: no load without one)",
                  s->sum.elsewhere);
-    draw_check(p, 4, s->cpu, s->field == 4, device);
-    draw_check(p, 5, s->bare, s->field == 5, "the state dict alone, without what is beside or around it");
+    draw_check(p, 4, s->cpu, s->field == 4, device, 4);
+    draw_check(p, 5, s->bare, s->field == 5, "the state dict alone, without what is beside or around it", 5);
     draw_description(a, g, qs_pane_sub(p, 0, 7, p.w, p.h - 9));
     if (v)
         qs_drawz(p, 0, p.h - 2, qs_verdict_loads(v) ? QS_PEN(YES) : QS_PEN(NO),
@@ -142,21 +147,19 @@ static void save_draw(const qs_app *a, qs_grid *g) {
 
 /* ---- keys ---- */
 
-/* The name's end is the format: model.pt -> model.safetensors -> model.safetensors.index.json -> model.pt. */
-static void other_format(qs_app *a, bool back) {
+/* The name's end is the format: model.pt, model.safetensors, model.safetensors.index.json. */
+static void set_format(qs_app *a, size_t format) {
     static const char *const ends[] = {".pt", ".safetensors", ".safetensors.index.json"};
     qs_save_state *s = &a->save;
     char name[QS_LINE_MAX];
-    const char *text = s->path.text;
-    size_t next = ((size_t)qs_write_format_of(text) + (back ? 2 : 1)) % 3;
-    snprintf(name, sizeof name, "%.*s%s", (int)qs_write_stem(text), text, ends[next]);
+    snprintf(name, sizeof name, "%.*s%s", (int)qs_write_stem(s->path.text), s->path.text, ends[format]);
     qs_line_set(&s->path, qs_str_of(name));
 }
 
 static bool change_field(qs_app *a, bool back) {
     qs_save_state *s = &a->save;
     if (s->field == 1)
-        other_format(a, back);
+        set_format(a, ((size_t)qs_write_format_of(s->path.text) + (back ? 2 : 1)) % 3);
     else if (s->field == 2)
         s->overwrite = !s->overwrite;
     else if (s->field == 3)
@@ -225,10 +228,21 @@ static bool save_command(qs_app *a, qs_command c) {
     }
 }
 
+static void save_pick(qs_app *a, int what, bool twice) {
+    (void)twice;
+    qs_save_state *s = &a->save;
+    s->field = what < SPOT_FORMAT ? what : 1;
+    if (what > 1 && what < SPOT_FORMAT) change_field(a, false);
+    if (what < SPOT_FORMAT || what == SPOT_FORMAT + (int)qs_write_format_of(s->path.text)) return;
+    set_format(a, (size_t)(what - SPOT_FORMAT));
+    s->problem[0] = 0;
+}
+
 const qs_view qs_view_save = {
     .name = "save",
     .context = QS_CTX_DIALOG,
     .draw = save_draw,
     .event = save_event,
     .command = save_command,
+    .pick = save_pick,
 };

@@ -171,6 +171,7 @@ static void draw_root(const qs_app *a, qs_pane p, int y, size_t i) {
                 root->path.n ? root->path : QS_STR("(the top level)"), true);
     qs_draw_fit(p, p.w / 2 + 1, y, end - p.w / 2 - 3, QS_PEN(CLASS), qs_str_of(kind), false);
     if (i == a->roots.list.cursor) qs_pane_select(p, y);
+    qs_pane_spot(p, 0, y, p.w, (int)i);
 }
 
 static void roots_draw(const qs_app *a, qs_grid *g) {
@@ -204,6 +205,11 @@ static bool roots_command(qs_app *a, qs_command c) {
     }
 }
 
+static void roots_pick(qs_app *a, int what, bool twice) {
+    qs_list_goto(&a->roots.list, (size_t)what);
+    if (twice) roots_command(a, QS_CMD_DIALOG_OK);
+}
+
 const qs_view qs_view_roots = {
     .name = "roots",
     .context = QS_CTX_DIALOG,
@@ -211,4 +217,5 @@ const qs_view qs_view_roots = {
     .layout = roots_layout,
     .event = roots_event,
     .command = roots_command,
+    .pick = roots_pick,
 };

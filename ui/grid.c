@@ -36,6 +36,7 @@ bool qs_grid_resize(qs_grid *g, int w, int h) {
     }
     for (size_t i = 0; i < (size_t)w * (size_t)h; i++) g->cell[i] = (qs_cell){.cp = ' '};
     g->cursor_x = g->cursor_y = -1;
+    g->spots = 0;
     return true;
 }
 
@@ -272,6 +273,20 @@ qs_pane qs_draw_box(qs_pane p, qs_str title, qs_str note) {
         qs_drawz(edge, x, 0, pen, " ");
     }
     return qs_pane_sub(p, 2, 1, p.w - 4, p.h - 2);
+}
+
+void qs_pane_spot(qs_pane p, int x, int y, int w, int what) {
+    qs_pane on = qs_pane_sub(p, x, y, w, 1);
+    if (y < 0 || on.w == 0 || on.h == 0 || p.g->spots == QS_SPOTS_MAX) return;
+    p.g->spot[p.g->spots++] = (qs_spot){on.x, on.y, on.w, what};
+}
+
+int qs_grid_spot(const qs_grid *g, int x, int y) {
+    for (int i = g->spots; i-- > 0;) {
+        const qs_spot *s = &g->spot[i];
+        if (y == s->y && x >= s->x && x < s->x + s->w) return s->what;
+    }
+    return QS_SPOT_NONE;
 }
 
 void qs_pane_cursor(qs_pane p, int x, int y) {

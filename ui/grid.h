@@ -14,6 +14,7 @@ typedef uint32_t qs_pen;
 #define qs_pen_paint(pen) ((qs_paint)((pen)&0xffu))
 
 enum { QS_CELL_MARKS = 2, QS_GRID_MAX = 2000 }; /* combining marks kept per cell; widest and tallest grid */
+enum { QS_SPOTS_MAX = 64, QS_SPOT_NONE = -1 };
 
 typedef struct qs_cell {
     uint32_t cp;                  /* 0: the right half of the wide character before it */
@@ -21,11 +22,18 @@ typedef struct qs_cell {
     qs_pen pen;
 } qs_cell;
 
+/* Cells of one row that a click means something on; `what` is a number of the view that drew them. */
+typedef struct qs_spot {
+    int x, y, w, what;
+} qs_spot;
+
 typedef struct qs_grid {
     qs_cell *cell; /* [h][w] */
     int w, h;
     bool ascii;             /* only ASCII may be shown: glyphs are replaced, other characters escaped */
     int cursor_x, cursor_y; /* text cursor; x < 0 hides it, but screen readers follow its line */
+    qs_spot spot[QS_SPOTS_MAX];
+    int spots; /* of the view on top; those beyond the array are no targets */
 } qs_grid;                  /* zero-initialise */
 
 /* Blank grid of this size (clamped to 1..QS_GRID_MAX each way); false when memory is out. */
@@ -59,6 +67,10 @@ void qs_pane_select(qs_pane p, int y);
 /* A frame around the whole pane with a title in its upper edge; the inside is blanked. Returns the inside. */
 qs_pane qs_draw_box(qs_pane p, qs_str title, qs_str note);
 void qs_pane_cursor(qs_pane p, int x, int y);
+/* A click on these cells means `what` (>= 0) to the view that draws; clipped as drawing is. */
+void qs_pane_spot(qs_pane p, int x, int y, int w, int what);
+/* What a click there means, QS_SPOT_NONE if nothing. */
+int qs_grid_spot(const qs_grid *g, int x, int y);
 
 /* The screen as text, one line a row ending in '|'. With paints, runs that are not NORMAL are {name:text}, on
  * the selection bar {name+:text}; braces of the text itself are doubled. The cursor is a last line "cursor

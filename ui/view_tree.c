@@ -122,7 +122,8 @@ static void draw_column_heads(const qs_app *a, qs_pane p) {
         x = qs_drawf(left, x + 2, 0, QS_PEN(LETTER), "%u %s  /", t->hits,
                      qs_plural(t->hits, "match", "matches"));
         int width = qs_text_width(p.g, qs_search_text(t->search)), room = left.w - x;
-        qs_draw_fit(left, x, 0, width < room ? width : room, QS_PEN(LETTER), qs_search_text(t->search), false);
+        qs_draw_fit(left, x, 0, width < room ? width : room, QS_PEN(LETTER), qs_search_text(t->search),
+                    false);
     }
     for (int i = 0; i < l->columns; i++) {
         qs_drawz(p, l->column_x[i], 2, QS_PEN(LINE), "│");
