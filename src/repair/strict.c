@@ -227,7 +227,12 @@ static bool note_cast(strict_run *r, const qs_expected *x, const strict_value *v
 
 static bool load_tensor(strict_run *r, const qs_expected *x, const strict_value *v, qs_shape to) {
     qs_shape from = v->shape;
-    if (!x->shape_known || !v->shape_known) return note_cast(r, x, v);
+    if (!x->shape_known || !v->shape_known) {
+        /* A lazy module's hook has given the parameter the checkpoint's shape before copy_ sees it. */
+        const char *why = !x->shape_known && v->shape_known ? copy_fails(r, x, v) : NULL;
+        if (why) return add_error(r, (strict_error){QS_FIND_COPY, x->key, from, from, why, false, false});
+        return note_cast(r, x, v);
+    }
     if (to.ndim == 0 && from.ndim == 1 && (r->torch < TORCH_ONE_TO_SCALAR || from.dim[0] == 1)) {
         /* Up to 0.3 there were no 0-d tensors, so the first element is taken, however many there are. */
         if (from.dim[0] == 0)
