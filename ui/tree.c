@@ -108,6 +108,8 @@ uint32_t qs_tree_selected_row(const qs_tree *t) {
 }
 
 void qs_tree_remember(qs_tree *t) {
+    (void)qs_tree_keep_marks(
+        t); /* with no memory left they go with the comparison; nothing else depends on them */
     uint32_t node = qs_tree_selected(t);
     t->selected.n = 0;
     t->selected_leaf = false;

@@ -64,8 +64,9 @@ typedef struct qs_tree {
     qs_map fold_of; /* path -> index in folds */
     qs_arena mark_arena;
     QS_VEC(qs_tree_mark) marks;
-    qs_map mark_of;  /* key -> index in marks */
-    uint32_t marked; /* keys of c that are marked */
+    qs_map mark_of;   /* key -> index in marks */
+    uint32_t marked;  /* keys of c that are marked */
+    bool marks_moved; /* the flags know of marks that `marks` does not, or the other way round */
     qs_tree_filter filter;
     qs_search *filter_text; /* NULL: none */
     qs_search *search;      /* NULL: none */
@@ -83,7 +84,7 @@ void qs_tree_free(qs_tree *t);
 /* Take over the session's present comparison if it is another one. Everything that can fail here fails for
  * want of memory only; the tree is then empty. */
 bool qs_tree_sync(qs_tree *t);
-/* Note the selection by path: before anything that may change the session. */
+/* Note the selection and the marks by path: before anything that may change the session. */
 void qs_tree_remember(qs_tree *t);
 
 /* Node under the cursor, QS_NO_INDEX when there is no line; its row, QS_NO_INDEX for modules. */

@@ -257,23 +257,36 @@ bool qs_tree_set_order(qs_tree *t, bool flat, qs_sort sort) {
     return qs_tree_relist(t);
 }
 
-static bool mark_row(qs_tree *t, uint32_t row, bool on) {
-    qs_str key = qs_compare_row(t->c, row)->key;
+static void mark_row(qs_tree *t, uint32_t row, bool on) {
     uint8_t *flag = &t->flag[t->position[row]];
     t->marked += on - ((*flag & QS_KEY_MARKED) != 0);
     *flag = (uint8_t)(on ? *flag | QS_KEY_MARKED : *flag & ~QS_KEY_MARKED);
+    t->marks_moved = true;
+}
+
+static void mark_below(qs_tree *t, uint32_t node, bool on) {
+    for (uint32_t row = QS_NO_INDEX; qs_tree_next_below(t, node, &row);)
+        if (qs_tree_row_has(t, row, QS_KEY_SHOWN)) mark_row(t, row, on);
+}
+
+static bool keep_mark(qs_tree *t, qs_str key) {
     uint32_t i = qs_map_get(&t->mark_of, key);
-    if (i != QS_MAP_NONE) return t->marks.v[i].on = on, true;
-    if (!on) return true;
+    if (i != QS_MAP_NONE) return t->marks.v[i].on = true;
     qs_str copy = qs_arena_str(&t->mark_arena, key);
     if (!copy.p || !qs_push(&t->marks, (qs_tree_mark){copy, true})) return false;
     return qs_map_put(&t->mark_of, copy, (uint32_t)t->marks.n - 1);
 }
 
-static bool mark_below(qs_tree *t, uint32_t node, bool on) {
+/* Flags are quick to set and die with the comparison; names outlive it. A mark on a key that is in no row now
+ * waits for its return. */
+bool qs_tree_keep_marks(qs_tree *t) {
+    if (!t->c || !t->marks_moved) return true;
+    for (size_t i = 0; i < t->marks.n; i++)
+        if (qs_compare_find(t->c, t->marks.v[i].key) != QS_NO_INDEX) t->marks.v[i].on = false;
     bool ok = true;
-    for (uint32_t row = QS_NO_INDEX; ok && qs_tree_next_below(t, node, &row);)
-        if (qs_tree_row_has(t, row, QS_KEY_SHOWN)) ok = mark_row(t, row, on);
+    for (uint32_t i = 0; ok && i < t->leaves; i++)
+        if (t->flag[i] & QS_KEY_MARKED) ok = keep_mark(t, qs_compare_row(t->c, t->leaf[i])->key);
+    t->marks_moved = !ok;
     return ok;
 }
 
@@ -281,15 +294,15 @@ bool qs_tree_toggle_mark(qs_tree *t, uint32_t node) {
     bool all = true;
     for (uint32_t row = QS_NO_INDEX; qs_tree_next_below(t, node, &row);)
         if (qs_tree_row_has(t, row, QS_KEY_SHOWN)) all = all && qs_tree_row_has(t, row, QS_KEY_MARKED);
-    bool ok = mark_below(t, node, !all);
-    if (t->filter.marked_only && ok) ok = qs_tree_refilter(t);
-    return ok;
+    mark_below(t, node, !all);
+    return !t->filter.marked_only || qs_tree_refilter(t);
 }
 
 bool qs_tree_unmark_all(qs_tree *t) {
     for (uint32_t i = 0; i < t->leaves; i++) t->flag[i] &= (uint8_t)~QS_KEY_MARKED;
     t->marked = 0;
     t->marks.n = 0;
+    t->marks_moved = false;
     qs_map_free(&t->mark_of);
     qs_arena_free(&t->mark_arena);
     return !t->filter.marked_only || qs_tree_refilter(t);
@@ -308,13 +321,12 @@ bool qs_tree_in_range(const qs_tree *t, size_t line) {
 }
 
 bool qs_tree_mark_range(qs_tree *t) {
-    bool ok = true;
-    for (size_t i = 0; ok && i < t->line.n; i++) {
+    for (size_t i = 0; i < t->line.n; i++) {
         if (!qs_tree_in_range(t, i)) continue;
         uint32_t node = t->line.v[i].node;
         bool open = qs_tree_is_module(t, node) && t->open[node];
-        if (!open) ok = mark_below(t, node, true);
+        if (!open) mark_below(t, node, true);
     }
     t->ranging = false;
-    return ok && (!t->filter.marked_only || qs_tree_refilter(t));
+    return !t->filter.marked_only || qs_tree_refilter(t);
 }

@@ -14,6 +14,8 @@ void qs_tree_reflag(qs_tree *t);
 void qs_tree_lay_open(qs_tree *t);
 /* List the visible lines anew, with the cursor on the node selected before if it is still there. */
 bool qs_tree_relist(qs_tree *t);
+/* Write down by name what the flags say is marked; false when memory is out. */
+bool qs_tree_keep_marks(qs_tree *t);
 /* Record a fold; false when memory is out. */
 bool qs_tree_note_fold(qs_tree *t, uint32_t node, bool open);
 

@@ -47,55 +47,23 @@ static void trial_clear(qs_diag_trial *t) {
     t->r = NULL;
 }
 
-/* Resolve, judge, compare and match anew with the plan as it is; on failure the trial is as before. */
-bool qs_diag_run(qs_doctor *x, bool match, qs_err *e) {
+/* Resolve, judge, compare and match with the plan as it is now. */
+static bool trial_make(const qs_doctor *x, bool match, qs_diag_trial *n, qs_err *e) {
     qs_resolve_input in = *qs_resolution_input(qs_compare_resolution(x->t.c));
-    qs_diag_trial n = {.plan = x->t.plan};
-    in.plan = n.plan;
-    bool ok = qs_resolve(&in, &n.r, e);
+    *n = (qs_diag_trial){.plan = x->t.plan};
+    in.plan = n->plan;
+    bool ok = qs_resolve(&in, &n->r, e);
     if (ok) {
-        qs_strict_source src = qs_strict_source_of_resolution(n.r);
-        ok = qs_strict_run(in.target, &src, &x->opt->strict, &n.v, e) &&
-             qs_compare_again(x->t.c, n.r, n.v, &n.own_c, e) &&
+        qs_strict_source src = qs_strict_source_of_resolution(n->r);
+        ok = qs_strict_run(in.target, &src, &x->opt->strict, &n->v, e) &&
+             qs_compare_again(x->t.c, n->r, n->v, &n->own_c, e) &&
              qs_progress_step(x->opt->strict.progress, 0, 0, e) &&
-             (!match || qs_match_all_while(n.own_c, x->opt->strict.progress, &n.own_m, e));
+             (!match || qs_match_all_while(n->own_c, x->opt->strict.progress, &n->own_m, e));
     }
-    if (!ok) {
-        trial_clear(&n);
-        return false;
-    }
-    n.c = n.own_c;
-    n.m = n.own_m;
-    trial_clear(&x->t);
-    x->t = n;
-    return true;
-}
-
-/* Add the action if it can be done; *done says whether. False only when memory is out, or it was cancelled.
- */
-bool qs_diag_attempt_all(qs_doctor *x, const qs_action *a, size_t n, bool match, bool *done) {
-    qs_err why = QS_ERR_INIT;
-    *done = false;
-    if (!qs_plan_push_all(x->t.plan, a, n, x->e)) return false;
-    if (qs_diag_run(x, match, &why)) {
-        *done = true;
-        for (size_t i = 0; i < n; i++)
-            if (!qs_push(&x->actions, a[i])) return qs_nomem(x->e);
-        return true;
-    }
-    qs_plan_retract(x->t.plan);
-    if (why.code == QS_E_CANCELLED) return *x->e = why, false;
-    return why.code != QS_E_NOMEM || qs_nomem(x->e);
-}
-
-bool qs_diag_attempt(qs_doctor *x, const qs_action *a, bool match, bool *done) {
-    return qs_diag_attempt_all(x, a, 1, match, done);
-}
-
-bool qs_diag_take_back(qs_doctor *x, size_t n, bool match) {
-    x->actions.n -= n;
-    qs_plan_retract(x->t.plan);
-    return qs_diag_run(x, match, x->e);
+    n->c = n->own_c;
+    n->m = n->own_m;
+    if (!ok) trial_clear(n);
+    return ok;
 }
 
 static uint32_t problems_of(const qs_compare *c) {
@@ -105,14 +73,30 @@ static uint32_t problems_of(const qs_compare *c) {
     return n;
 }
 
-/* Keep it only if it helps. */
-bool qs_diag_attempt_if_better(qs_doctor *x, const qs_action *a, bool match, bool *done) {
-    uint32_t before = problems_of(x->t.c);
-    if (!qs_diag_attempt(x, a, match, done)) return false;
-    if (!*done) return true;
-    if (problems_of(x->t.c) < before) return true;
+bool qs_diag_is_better(const qs_doctor *x, const qs_diag_trial *n, const void *ctx) {
+    (void)ctx;
+    return problems_of(n->c) < problems_of(x->t.c);
+}
+
+bool qs_diag_attempt(qs_doctor *x, const qs_action *a, size_t count, bool match, qs_diag_worth worth,
+                     const void *ctx, bool *done) {
+    qs_err why = QS_ERR_INIT;
+    qs_diag_trial n;
     *done = false;
-    return qs_diag_take_back(x, 1, match);
+    if (!qs_plan_push_all(x->t.plan, a, count, x->e)) return false;
+    bool made = trial_make(x, match, &n, &why);
+    *done = made && (!worth || worth(x, &n, ctx));
+    if (*done) {
+        trial_clear(&x->t);
+        x->t = n;
+        for (size_t i = 0; i < count; i++)
+            if (!qs_push(&x->actions, a[i])) return qs_nomem(x->e);
+        return true;
+    }
+    if (made) trial_clear(&n);
+    qs_plan_retract(x->t.plan);
+    if (why.code == QS_E_CANCELLED) return *x->e = why, false;
+    return why.code != QS_E_NOMEM || qs_nomem(x->e);
 }
 
 /* ---- all of it ---- */

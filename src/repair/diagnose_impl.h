@@ -60,16 +60,16 @@ static inline const char *qs_diag_plural(uint32_t n) {
     return n == 1 ? "" : "s";
 }
 
-/* Resolve, judge, compare and match anew with the plan as it is; on failure the trial is as before. */
-bool qs_diag_run(qs_doctor *x, bool match, qs_err *e);
-/* Add the action if it can be done; *done says whether. False only when memory is out. */
-bool qs_diag_attempt(qs_doctor *x, const qs_action *a, bool match, bool *done);
-/* The same for several, all or none. */
-bool qs_diag_attempt_all(qs_doctor *x, const qs_action *a, size_t n, bool match, bool *done);
-/* Take the last n back. */
-bool qs_diag_take_back(qs_doctor *x, size_t n, bool match);
-/* The same, but keep it only if fewer problems are left then. */
-bool qs_diag_attempt_if_better(qs_doctor *x, const qs_action *a, bool match, bool *done);
+/* Is what came of the trial's actions worth keeping? `n` is the trial with them, x->t the one without. */
+typedef bool (*qs_diag_worth)(const qs_doctor *x, const qs_diag_trial *n, const void *ctx);
+
+/* Add the actions if all of them can be done and the outcome is `worth` keeping (NULL: always); *done says
+ * whether. Otherwise the trial is as before. `match`: look for suggestions anew, which those who come after
+ * need. False only when memory is out or the user cancelled. */
+bool qs_diag_attempt(qs_doctor *x, const qs_action *a, size_t n, bool match, qs_diag_worth worth,
+                     const void *ctx, bool *done);
+/* A qs_diag_worth: fewer problems are left than before. */
+bool qs_diag_is_better(const qs_doctor *x, const qs_diag_trial *n, const void *ctx);
 
 /* Find the repair, action by action. */
 bool qs_diag_treat(qs_doctor *x, const qs_diag_facts *f);

@@ -9,22 +9,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Versions that are lost make torch look for the names and shapes of older formats. Only where the file has
- * no version at all for a module that has one in the model, and only if that explains something. */
-static bool repair_versions(qs_doctor *x, bool match, bool *done) {
-    const qs_resolution *r = qs_compare_resolution(x->t.c);
+/* Has a module around the key a version in the model that tells formats apart, and none in the file? */
+static bool lost_version(const qs_resolution *r, qs_str key) {
     const qs_manifest *target = qs_resolution_input(r)->target;
+    for (qs_str name = key; name.n;) {
+        name = qs_str_parent(name);
+        uint32_t at = qs_manifest_find_module(target, name);
+        if (at == QS_MODULE_NONE) continue;
+        const qs_module *m = qs_manifest_module(target, at);
+        if (m->version >= 2 && qs_resolution_version(r, m->name) < 0) return true;
+    }
+    return false;
+}
+
+/* Versions that are lost make torch look for the names and shapes of older formats: what it then reports is a
+ * key that is there and wrong for it, or a name neither the model nor the file has. */
+static bool looks_older(const qs_compare *c, const qs_row *row) {
+    if (!qs_status_get(row->status)->problem) return false;
+    bool wanted = row->m != QS_NO_INDEX, here = qs_diag_in_result(row);
+    return wanted == here && lost_version(qs_compare_resolution(c), row->key);
+}
+
+static bool repair_versions(qs_doctor *x, bool match, bool *done) {
     bool lost = false;
     *done = false;
-    for (uint32_t i = 0; !lost && i < qs_manifest_module_count(target); i++) {
-        const qs_module *m = qs_manifest_module(target, i);
-        lost = m->version >= 2 && qs_resolution_version(r, m->name) < 0;
-    }
+    for (uint32_t i = 0; !lost && i < qs_compare_rows(x->t.c); i++)
+        lost = looks_older(x->t.c, qs_compare_row(x->t.c, i));
     qs_action a = {.kind = QS_ACT_METADATA,
                    .scope_kind = QS_SCOPE_SUBTREE,
                    .scope = {"", 0},
                    .bn_eps = __builtin_nan("")};
-    return !lost || qs_diag_attempt_if_better(x, &a, match, done);
+    return !lost || qs_diag_attempt(x, &a, 1, match, qs_diag_is_better, NULL, done);
 }
 
 typedef bool (*row_test)(const qs_doctor *x, const qs_row *row);
@@ -47,7 +62,7 @@ static bool repair_rows(qs_doctor *x, qs_action a, row_test test, bool *done) {
         a.pairs = kept;
         a.pair_count = keys.n;
         a.bn_eps = __builtin_nan("");
-        ok = qs_diag_attempt_if_better(x, &a, false, done);
+        ok = qs_diag_attempt(x, &a, 1, false, qs_diag_is_better, NULL, done);
     } else if (ok && keys.n) {
         ok = qs_nomem(x->e);
     }
@@ -100,7 +115,7 @@ static bool repair_prefix(qs_doctor *x, bool *done) {
                    .replacement = qs_arena_str(&x->d->arena, add),
                    .bn_eps = __builtin_nan("")};
     if (!a.pattern.p || !a.replacement.p) return qs_nomem(x->e);
-    return qs_diag_attempt(x, &a, true, done);
+    return qs_diag_attempt(x, &a, 1, true, NULL, NULL, done);
 }
 
 static bool safe_pairs(qs_doctor *x, qs_rename_pair **out, size_t *n) {
@@ -131,16 +146,24 @@ static uint32_t *origins_of(qs_doctor *x, const qs_rename_pair *pairs, size_t n)
     return at;
 }
 
+typedef struct family_want {
+    const qs_rename_pair *pairs;
+    size_t n;
+    const uint32_t *origins;
+    size_t actions;
+} family_want;
+
 /* Rules one after the other: did they come to what the pairs say, and to no more? */
-static bool came_to(const qs_doctor *x, const qs_rename_pair *pairs, size_t n, const uint32_t *origins,
-                    size_t actions) {
-    size_t last = qs_plan_count(x->t.plan), touched = 0;
-    for (size_t i = last - actions; i < last; i++) touched += qs_resolution_touched(x->t.r, i);
-    for (size_t i = 0; i < n && touched == n; i++) {
-        uint32_t k = qs_resolution_find(x->t.r, pairs[i].to);
-        if (k == QS_NO_INDEX || qs_resolution_entry(x->t.r, k)->a != origins[i]) return false;
+static bool came_to_pairs(const qs_doctor *x, const qs_diag_trial *n, const void *ctx) {
+    const family_want *w = ctx;
+    size_t last = qs_plan_count(n->plan), touched = 0;
+    (void)x;
+    for (size_t i = last - w->actions; i < last; i++) touched += qs_resolution_touched(n->r, i);
+    for (size_t i = 0; i < w->n && touched == w->n; i++) {
+        uint32_t k = qs_resolution_find(n->r, w->pairs[i].to);
+        if (k == QS_NO_INDEX || qs_resolution_entry(n->r, k)->a != w->origins[i]) return false;
     }
-    return touched == n;
+    return touched == w->n;
 }
 
 static bool rename_by_family(qs_doctor *x, const qs_rename_pair *pairs, size_t n, bool *done) {
@@ -150,12 +173,9 @@ static bool rename_by_family(qs_doctor *x, const qs_rename_pair *pairs, size_t n
     if (!qs_rules_for_families(qs_compare_resolution(x->t.c), pairs, n, &x->d->arena, &list, &count, x->e))
         return false;
     if (count == 0) return true;
-    uint32_t *origins = origins_of(x, pairs, n);
-    if (!origins) return qs_nomem(x->e);
-    if (!qs_diag_attempt_all(x, list, count, true, done) || !*done) return !*done && x->e->code == QS_OK;
-    if (came_to(x, pairs, n, origins, count)) return true;
-    *done = false;
-    return qs_diag_take_back(x, count, true);
+    family_want want = {pairs, n, origins_of(x, pairs, n), count};
+    if (!want.origins) return qs_nomem(x->e);
+    return qs_diag_attempt(x, list, count, true, came_to_pairs, &want, done);
 }
 
 /* As one rule, if one says the same, or a rule a family; else as they are. */
@@ -164,10 +184,11 @@ static bool rename_pairs(qs_doctor *x, const qs_rename_pair *pairs, size_t n, bo
     bool found = false;
     if (!qs_rule_for_pairs(qs_compare_resolution(x->t.c), pairs, n, &x->d->arena, &a, &found, x->e))
         return false;
-    if (found) return qs_diag_attempt(x, &a, true, done);
-    if (!rename_by_family(x, pairs, n, done) || *done) return *done;
+    if (found) return qs_diag_attempt(x, &a, 1, true, NULL, NULL, done);
+    if (!rename_by_family(x, pairs, n, done)) return false;
+    if (*done) return true;
     a = (qs_action){.kind = QS_ACT_RENAME, .pairs = pairs, .pair_count = n, .bn_eps = __builtin_nan("")};
-    return qs_diag_attempt(x, &a, true, done);
+    return qs_diag_attempt(x, &a, 1, true, NULL, NULL, done);
 }
 
 /* Before names: a block that is numbered otherwise may have the name of another one. */
@@ -314,7 +335,7 @@ static bool repair_init(qs_doctor *x, bool *done) {
         a.pairs = kept;
         a.pair_count = need.keys.n;
     }
-    if (ok && need.missing) ok = qs_diag_attempt(x, &a, false, done);
+    if (ok && need.missing) ok = qs_diag_attempt(x, &a, 1, false, NULL, NULL, done);
     qs_vec_free(&need.keys);
     qs_map_free(&need.leftovers);
     return ok;

@@ -33,6 +33,10 @@ static strict_value value_at(const strict_run *r, uint32_t i) {
     if (i == NONE || r->fate[i] == FATE_GONE) return v;
     r->src->entry(r->src->ctx, i, &own, &v.shape, &v.dtype, &v.python_type);
     v.there = true;
+    if (v.python_type && !strncmp(v.python_type, "Uninitialized", strlen("Uninitialized"))) {
+        v.uninitialized = v.python_type;
+        v.python_type = NULL;
+    }
     /* A tensor subclass whose rebuild nobody knows has neither: it cannot be compared. */
     v.shape_known = v.shape.ndim > 0 || v.dtype != QS_DTYPE_UNKNOWN;
     return v;
@@ -171,6 +175,14 @@ static const char *format(strict_run *r, const char *fmt, va_list ap) {
     return qs_arena_str(&r->v->arena, s).p;
 }
 
+__attribute__((format(printf, 2, 3))) static const char *format_text(strict_run *r, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    const char *text = format(r, fmt, ap);
+    va_end(ap);
+    return text;
+}
+
 bool qs_strict_raise(strict_run *r, qs_str key, const char *type, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
@@ -225,8 +237,35 @@ static bool note_cast(strict_run *r, const qs_expected *x, const strict_value *v
     return qs_strict_advise(r, QS_FIND_CAST, x->key, "copy_ casts %s to %s", from, to);
 }
 
+/* A lazy module's tensor has no shape to ask for. */
+bool qs_strict_no_shape(strict_run *r, qs_str key) {
+    return qs_strict_raise(
+        r, key, "RuntimeError",
+        "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in "
+        "`load_state_dict` when trying to load an uninitialized parameter into an initialized one. Call "
+        "`forward` to initialize the parameters before accessing their attributes.");
+}
+
+/* From one lazy module to another: copy_ is allowed, what a Parameter is made with is not. */
+static bool load_uninitialized(strict_run *r, const qs_expected *x, const strict_value *v) {
+    static const int64_t none[] = {0};
+    if (x->shape_known) return qs_strict_no_shape(r, x->key);
+    if (!r->assign || x->kind != QS_KIND_PARAMETER) return true;
+    const char *text = format_text(
+        r,
+        "Attempted to use an uninitialized parameter in <method '%s' of 'torch._C.TensorBase' objects>. This "
+        "error happens when you are using a `LazyModule` or explicitly manipulating "
+        "`torch.nn.parameter.UninitializedParameter` objects. When using LazyModules Call `forward` with a "
+        "dummy batch to initialize the parameters before calling torch functions",
+        strcmp(v->uninitialized, "UninitializedParameter") ? "detach" : "requires_grad_");
+    qs_shape empty = {1, none};
+    if (!text) return qs_nomem(r->err);
+    return add_error(r, (strict_error){QS_FIND_COPY, x->key, empty, empty, text, false, false});
+}
+
 static bool load_tensor(strict_run *r, const qs_expected *x, const strict_value *v, qs_shape to) {
     qs_shape from = v->shape;
+    if (v->uninitialized) return load_uninitialized(r, x, v);
     if (!x->shape_known || !v->shape_known) {
         /* A lazy module's hook has given the parameter the checkpoint's shape before copy_ sees it. */
         const char *why = !x->shape_known && v->shape_known ? copy_fails(r, x, v) : NULL;

@@ -10,7 +10,8 @@
 /* The state dict that would be loaded: any source of (key, shape, dtype) in order, and versions. */
 typedef struct qs_strict_source {
     uint32_t count;
-    /* Entry i; python_type is NULL for tensors, else what type(value) prints: "list". */
+    /* Entry i; python_type is NULL for tensors, else what type(value).__name__ prints: "list". A lazy module's
+     * parameter that has no shape yet is "UninitializedParameter", its buffer "UninitializedBuffer". */
     void (*entry)(const void *ctx, uint32_t i, qs_str *key, qs_shape *shape, qs_dtype *dtype,
                   const char **python_type);
     uint32_t (*find)(const void *ctx, qs_str key);      /* index or UINT32_MAX */

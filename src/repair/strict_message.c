@@ -61,7 +61,9 @@ static void add_error(qs_buf *b, const strict_error *x) {
     qs_shape_torch(x->to, b);
     qs_buf_addz(b, " and whose dimensions in the checkpoint are ");
     qs_shape_torch(x->from, b);
-    qs_buf_addf(b, ", an exception occurred : ('%s',).", x->text);
+    qs_buf_addz(b, ", an exception occurred : (");
+    qs_strict_add_repr(b, qs_str_of(x->text));
+    qs_buf_addz(b, ",).");
 }
 
 /* type(self).__name__ */

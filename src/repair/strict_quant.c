@@ -142,6 +142,7 @@ static bool resize(strict_run *r, const char *leaf, qs_str from) {
     strict_value v = qs_strict_get(r, from);
     uint32_t entry = own_entry(r, leaf);
     if (v.python_type) return has_no_shape(r, from, v.python_type);
+    if (v.uninitialized) return qs_strict_no_shape(r, from);
     if (entry == UINT32_MAX || !v.shape_known) return true;
     const qs_expected *x = qs_manifest_entry(r->m, entry);
     if (!qs_strict_set_shape(r, entry, v.shape)) return false;
@@ -255,6 +256,7 @@ static bool mend_range(strict_run *r, const char *leaf) {
     if (!key.p) return qs_nomem(r->err);
     strict_value v = qs_strict_get(r, key);
     if (v.there && v.python_type) return has_no_shape(r, key, v.python_type);
+    if (v.there && v.uninitialized) return qs_strict_no_shape(r, key);
     if (!v.there || v.shape.ndim != 1 || v.shape.dim[0] != 0) return true;
     return qs_strict_put(r, key, (strict_value){.shape_known = true, .dtype = QS_FLOAT32});
 }

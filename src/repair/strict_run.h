@@ -29,7 +29,9 @@ typedef struct strict_value {
     bool there, injected, shape_known;
     qs_shape shape;
     qs_dtype dtype;
-    const char *python_type; /* NULL: a tensor */
+    const char *python_type;   /* NULL: a tensor */
+    const char *uninitialized; /* the class of a tensor without a shape, which most of what torch asks of it
+                                  refuses */
 } strict_value;
 
 /* One of error_msgs. */
@@ -131,6 +133,8 @@ bool qs_strict_missing(strict_run *r, qs_str key);
 /* The exception that ends the load; the first one counts. `args` is put after "TYPE: ". */
 bool qs_strict_raise(strict_run *r, qs_str key, const char *type, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* The one for the shape of a tensor that has none. */
+bool qs_strict_no_shape(strict_run *r, qs_str key);
 bool qs_strict_advise(strict_run *r, qs_finding_kind kind, qs_str key, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 /* Module._load_from_state_dict with strict=True or False. */

@@ -27,12 +27,22 @@ static const char *python_type(const qs_graph *g, qs_node n) {
     return "object";
 }
 
+/* A tensor of a lazy module that was never run: a class called with nothing but requires_grad. */
+static const char *lazy_type(const qs_graph *g, qs_node n) {
+    static const char *const types[] = {"UninitializedParameter", "UninitializedBuffer"};
+    qs_call call;
+    for (int i = 0; i < 2 && qs_node_call(g, n, &call); i++)
+        if (qs_node_is_global(g, call.callable, "torch.nn.parameter", types[i])) return types[i];
+    return NULL;
+}
+
 static void describe(const qs_checkpoint *c, const qs_entry *en, qs_shape *shape, qs_dtype *dtype,
                      const char **type) {
     const qs_tensor *t = qs_entry_tensor(c, en);
     *shape = t ? t->shape : (qs_shape){0};
     *dtype = t ? t->dtype : QS_DTYPE_UNKNOWN;
-    *type = t ? NULL : python_type(qs_checkpoint_graph(c), en->node);
+    const qs_graph *g = qs_checkpoint_graph(c);
+    *type = !t ? python_type(g, en->node) : t->kind == QS_TENSOR_OPAQUE ? lazy_type(g, en->node) : NULL;
 }
 
 static void checkpoint_entry(const void *ctx, uint32_t i, qs_str *key, qs_shape *shape, qs_dtype *dtype,

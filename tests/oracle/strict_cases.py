@@ -362,7 +362,9 @@ def value(old):
         return torch.zeros(R.choice(shapes))
     if roll < 0.85:
         return torch.zeros((2,) if is_lazy(old) else old.shape, dtype=R.choice([torch.float16, torch.int64, torch.float64, torch.uint8, torch.bool]))
-    if roll < 0.93:
+    if roll < 0.88 and hasattr(nn.parameter, "UninitializedBuffer"):
+        return R.choice([nn.parameter.UninitializedParameter, nn.parameter.UninitializedBuffer])()
+    if roll < 0.94:
         return R.choice([[1, 2], 3, None, {"a": 1}, (1,), 2.5, True, torch.float32])
     return torch.quantize_per_tensor(torch.zeros((1,) if is_lazy(old) else old.shape or (1,)), 0.1, 0, torch.qint8)
 
