@@ -263,7 +263,7 @@ unsigned qs_app_update(qs_app *a, const qs_event *ev) {
         if (v->event) v->event(a, ev);
         break;
     }
-    qs_tree_remember(&a->tree);
+    qs_tree_note_selection(&a->tree);
     qs_details_build(a);
     return a->reaction | (a->idle_wanted || a->undiagnosed ? QS_APP_IDLE : 0u);
 }

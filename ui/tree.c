@@ -107,15 +107,19 @@ uint32_t qs_tree_selected_row(const qs_tree *t) {
     return node == QS_NO_INDEX ? QS_NO_INDEX : qs_compare_node(t->c, node)->row;
 }
 
-void qs_tree_remember(qs_tree *t) {
-    (void)qs_tree_keep_marks(
-        t); /* with no memory left they go with the comparison; nothing else depends on them */
+void qs_tree_note_selection(qs_tree *t) {
     uint32_t node = qs_tree_selected(t);
     t->selected.n = 0;
     t->selected_leaf = false;
     if (node == QS_NO_INDEX) return;
     qs_buf_add(&t->selected, qs_compare_node(t->c, node)->path);
     t->selected_leaf = !qs_tree_is_module(t, node);
+}
+
+void qs_tree_remember(qs_tree *t) {
+    qs_tree_note_selection(t);
+    (void)qs_tree_keep_marks(
+        t); /* with no memory left they go with the comparison; nothing else depends on them */
 }
 
 qs_str qs_tree_label(const qs_tree *t, const qs_tree_line *line) {
@@ -282,7 +286,7 @@ bool qs_tree_set_open_below(qs_tree *t, bool open) {
 
 bool qs_tree_set_open_all(qs_tree *t, bool open) {
     if (!t->c) return true;
-    qs_tree_remember(t);
+    qs_tree_note_selection(t);
     t->open_depth = open ? UINT32_MAX : 0;
     t->folds.n = 0;
     qs_map_free(&t->fold_of);
@@ -306,7 +310,7 @@ static bool open_to(qs_tree *t, uint32_t levels) {
 
 bool qs_tree_set_depth(qs_tree *t, uint32_t levels) {
     if (!t->c || !t->nodes) return true;
-    qs_tree_remember(t);
+    qs_tree_note_selection(t);
     return open_to(t, levels) && qs_tree_relist(t);
 }
 

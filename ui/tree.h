@@ -86,6 +86,8 @@ void qs_tree_free(qs_tree *t);
 bool qs_tree_sync(qs_tree *t);
 /* Note the selection and the marks by path: before anything that may change the session. */
 void qs_tree_remember(qs_tree *t);
+/* The selection alone: after every event. */
+void qs_tree_note_selection(qs_tree *t);
 
 /* Node under the cursor, QS_NO_INDEX when there is no line; its row, QS_NO_INDEX for modules. */
 uint32_t qs_tree_selected(const qs_tree *t);

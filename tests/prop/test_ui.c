@@ -386,6 +386,54 @@ static void test_counts_add_up(void **unused) {
     qs_session_free(s);
 }
 
+/* ---- marks stay on their names ---- */
+
+static uint64_t marked_names(const qs_tree *t, uint32_t *n) {
+    uint64_t sum = 0;
+    *n = 0;
+    for (uint32_t row = 0; row < qs_compare_rows(t->c); row++) {
+        if (!qs_tree_row_has(t, row, QS_KEY_MARKED)) continue;
+        qs_str key = qs_compare_row(t->c, row)->key;
+        sum += qs_hash(key.p, key.n, 1);
+        ++*n;
+    }
+    assert_int_equal(*n, t->marked);
+    return sum;
+}
+
+static void test_marks_outlive_comparisons(void **unused) {
+    (void)unused;
+    qs_session *s = open_pair("float.pt", "qat.pt", "model.json");
+    for (int round = 0; round < 20; round++) {
+        qs_app *app = ui_app(s, false);
+        ui_resize(app, 100, 30);
+        ui_key(app, 'E');
+        for (int i = 0; i < 40; i++) ui_key(app, rnd(3) ? 'j' : ' ');
+        uint32_t n, m;
+        uint64_t names = marked_names(&app->tree, &n);
+        /* The row of what is renamed goes, with its mark or without, and comes back. */
+        const qs_compare *c = app->tree.c;
+        uint32_t row = rnd(qs_compare_rows(c));
+        while (qs_compare_row(c, row)->r == QS_NO_INDEX) row = (row + 1) % qs_compare_rows(c);
+        char key[256];
+        snprintf(key, sizeof key, "%.*s", QS_FMT(qs_compare_row(c, row)->key));
+        bool was = qs_tree_row_has(&app->tree, row, QS_KEY_MARKED);
+        qs_rename_pair pair = {qs_str_of(key), QS_STR("nobody.knows")};
+        qs_action rename = {
+            .kind = QS_ACT_RENAME, .pairs = &pair, .pair_count = 1, .bn_eps = __builtin_nan("")};
+        assert_true(qs_app_do(app, &rename, "renamed"));
+        marked_names(&app->tree, &m);
+        bool wanted = qs_compare_find(app->tree.c, pair.from) != QS_NO_INDEX; /* the model has it */
+        assert_int_equal(m, n - (was && !wanted));
+        ui_key(app, 'u');
+        assert_true(marked_names(&app->tree, &m) == names);
+        ui_key(app, 'o'); /* another order of the same */
+        assert_true(marked_names(&app->tree, &m) == names);
+        qs_app_free(app);
+    }
+    qs_session_free(s);
+}
+
 /* ---- tables ---- */
 
 static void test_every_command_is_reachable(void **unused) {
@@ -486,6 +534,7 @@ int main(void) {
         cmocka_unit_test(test_every_small_size),
         cmocka_unit_test(test_undo_restores),
         cmocka_unit_test(test_counts_add_up),
+        cmocka_unit_test(test_marks_outlive_comparisons),
         cmocka_unit_test(test_every_command_is_reachable),
         cmocka_unit_test(test_every_command_is_handled),
         cmocka_unit_test(test_signs_are_unique),
