@@ -6,6 +6,9 @@
 /* With more keys the diagnosis waits until no key does. */
 enum { DIAGNOSE_AT_ONCE = 20000 };
 
+/* Between the choices on a line, and for the sign that there are more. */
+enum { CHOICE_GAP = 3, MORE_W = 2 };
+
 static void take_over(qs_app *a);
 static void layout_all(qs_app *a);
 
@@ -326,21 +329,54 @@ qs_pane qs_dialog_box(const qs_app *a, qs_grid *g, int w, int h, const char *tit
     return qs_draw_box(all, qs_str_of(title), qs_str_of(note));
 }
 
+static int hint_width(qs_pane p, const char *const *pair) {
+    return qs_text_width(p.g, qs_str_of(pair[0])) + 1 + qs_text_width(p.g, qs_str_of(pair[1]));
+}
+
+static bool is_way_out(const char *key) {
+    return strcmp(key, "Esc") == 0 || strcmp(key, "q") == 0;
+}
+
 void qs_dialog_hints(qs_pane p, int y, const char *const *pairs) {
-    int x = 0;
+    enum { GAP = 3 };
+    int x = 0, kept = 0;
+    bool full = false;
+    for (const char *const *pair = pairs; pair[0]; pair += 2)
+        if (is_way_out(pair[0])) kept = hint_width(p, pair) + GAP;
     for (; pairs[0]; pairs += 2) {
-        int need = qs_text_width(p.g, qs_str_of(pairs[0])) + 1 + qs_text_width(p.g, qs_str_of(pairs[1]));
-        if (x + need > p.w) break;
+        bool out = is_way_out(pairs[0]);
+        full = full || x + hint_width(p, pairs) + (out ? 0 : kept) > p.w;
+        if (full && !out) continue;
+        if (out) kept = 0;
         x = qs_drawz(p, x, y, QS_PEN(KEY), pairs[0]);
-        x = qs_drawz(p, x + 1, y, QS_PEN(NORMAL), pairs[1]) + 3;
+        x = qs_drawz(p, x + 1, y, QS_PEN(NORMAL), pairs[1]) + GAP;
     }
 }
 
 int qs_dialog_choice(qs_pane p, int x, int y, bool on, bool focused, const char *name, int what) {
     int from = x;
     x = qs_drawz(p, x, y, QS_PEN(KEY), on ? "(•) " : "( ) ");
-    x = qs_drawz(p, x, y, on ? QS_PEN(STRONG) : QS_PEN(NORMAL), name);
+    x = qs_draw_clip(p, x, y, on ? QS_PEN(STRONG) : QS_PEN(NORMAL), name);
     if (focused && on) qs_pane_select(qs_pane_sub(p, from, y, x - from, 1), 0);
     qs_pane_spot(p, from, y, x - from, what);
-    return x + 3;
+    return x + CHOICE_GAP;
+}
+
+static int choice_width(qs_pane p, const qs_choice *c) {
+    return 4 + qs_text_width(p.g, qs_str_of(c->name));
+}
+
+void qs_dialog_choices(qs_pane p, int x, int y, const qs_choice *c, size_t n, bool focused) {
+    size_t on = 0, first = 0;
+    while (on + 1 < n && !c[on].on) on++;
+    int need = x + choice_width(p, &c[on]);
+    for (size_t i = 0; i < on; i++) need += choice_width(p, &c[i]) + CHOICE_GAP;
+    for (; first < on && need + MORE_W > p.w; first++) need -= choice_width(p, &c[first]) + CHOICE_GAP;
+    if (first) x = qs_drawz(p, x, y, QS_PEN(DIM), "… ");
+    for (size_t i = first; i < n; i++) {
+        int more = i + 1 < n ? MORE_W : 0;
+        if (i > on && x + choice_width(p, &c[i]) + more > p.w)
+            return (void)qs_drawz(p, x - 2, y, QS_PEN(DIM), "…");
+        x = qs_dialog_choice(p, x, y, c[i].on, focused, c[i].name, c[i].what);
+    }
 }

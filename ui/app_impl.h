@@ -134,6 +134,8 @@ typedef struct qs_init_state {
 
 typedef struct qs_fix_state {
     int source;
+    qs_rich head; /* what is wrong, in lines of the dialog's width */
+    int head_h;   /* as many of them as are shown */
     qs_list list;
 } qs_fix_state;
 
@@ -280,7 +282,8 @@ void qs_app_undo(qs_app *a);
 void qs_app_redo(qs_app *a);
 void qs_app_copy(qs_app *a);
 void qs_app_drop(qs_app *a);
-/* Cast or reshape what is marked, or below the cursor; `form` is a dtype or "16x1x1x1", empty for the model's. */
+/* Cast or reshape what is marked, or below the cursor; `form` is a dtype or "16x1x1x1", empty for the
+ * model's. */
 void qs_app_convert(qs_app *a, qs_action_kind kind, qs_str form);
 /* The model's versions for the module under the cursor and all below it. */
 void qs_app_versions(qs_app *a);
@@ -392,9 +395,17 @@ void qs_quit(qs_app *a);
 void qs_offer_lost_plan(qs_app *a);
 /* A dialog's box in the middle of the screen; the inside. */
 qs_pane qs_dialog_box(const qs_app *a, qs_grid *g, int w, int h, const char *title, const char *note);
-/* The keys of a dialog along its last line: pairs of key and what it does. */
+/* The keys of a dialog along its last line: pairs of key and what it does. Where not all fit, the way out is
+ * among those that do. */
 void qs_dialog_hints(qs_pane p, int y, const char *const *pairs);
 /* "(•) name"; a click on it is one on the spot `what`. */
 int qs_dialog_choice(qs_pane p, int x, int y, bool on, bool focused, const char *name, int what);
+/* Choices beside each other, one of them on. Where the line is too short for all, those around it. */
+typedef struct qs_choice {
+    const char *name;
+    int what;
+    bool on;
+} qs_choice;
+void qs_dialog_choices(qs_pane p, int x, int y, const qs_choice *c, size_t n, bool focused);
 
 #endif

@@ -2,10 +2,33 @@
 
 #include <stdlib.h>
 
+enum { BOX_W = 104, FRAME = 6 }; /* FRAME: lines of the box that are neither head, values nor actions */
+
+static int value_lines(const qs_app *a) {
+    return a->diagnosis && a->diagnosis->inits ? 1 : 0;
+}
+
+/* The sentence whole; of the evidence what a low window has room for. */
 static void fix_layout(qs_app *a) {
-    size_t n = a->diagnosis ? a->diagnosis->action_count : 0;
-    size_t rows = a->h > 15 ? (size_t)a->h - 14 : 1;
-    qs_list_resize(&a->fix.list, n, rows < n ? rows : n);
+    qs_fix_state *f = &a->fix;
+    const qs_diagnosis *d = a->diagnosis;
+    qs_rich text = {0};
+    size_t n = d ? d->action_count : 0;
+    int w = a->w - 2 < BOX_W ? a->w - 2 : BOX_W, most = a->h - 1 - FRAME - value_lines(a) - (n ? 1 : 0);
+    qs_rich_clear(&f->head);
+    if (d) {
+        qs_rich_line(&text);
+        qs_rich_addf(&text, QS_PEN(STRONG), "%s", d->sentence);
+        qs_rich_line(&text);
+        qs_rich_addf(&text, QS_PEN(DIM), "%s", d->evidence);
+        qs_rich_wrap(&text, &a->measure, w - 4, 0, &f->head);
+    }
+    qs_rich_free(&text);
+    f->head_h = (int)qs_rich_lines(&f->head);
+    if (f->head_h > most) f->head_h = most > 1 ? most : 1;
+    int rows = a->h - 1 - FRAME - value_lines(a) - f->head_h;
+    if (rows < 1) rows = 1;
+    qs_list_resize(&f->list, n, (size_t)rows < n ? (size_t)rows : n);
 }
 
 void qs_fix_open(qs_app *a) {
@@ -13,6 +36,7 @@ void qs_fix_open(qs_app *a) {
     const qs_diagnosis *d = a->diagnosis;
     if (!d) return qs_app_complain(a, "out of memory: there is no diagnosis");
     if (d->action_count == 0) return qs_why_open(a);
+    qs_rich_free(&a->fix.head);
     a->fix = (qs_fix_state){.source = QS_INIT_OBSERVED};
     for (size_t i = 0; i < d->action_count; i++)
         if (d->actions[i].kind == QS_ACT_INIT) a->fix.source = (int)d->actions[i].source;
@@ -35,32 +59,35 @@ static void fix_draw(const qs_app *a, qs_grid *g) {
     const qs_diagnosis *d = a->diagnosis;
     const qs_fix_state *f = &a->fix;
     if (!d) return;
-    qs_pane p = qs_dialog_box(a, g, 104, (int)f->list.height + 9, "the repair", "");
-    qs_draw_fit(p, 0, 0, p.w, QS_PEN(STRONG), qs_str_of(d->sentence), false);
-    qs_draw_fit(p, 0, 1, p.w, QS_PEN(DIM), qs_str_of(d->evidence), false);
-    int x = 0;
-    draw_count(p, &x, 2, d->renames, "renamed");
-    draw_count(p, &x, 2, d->inits, "made");
-    draw_count(p, &x, 2, d->drops, "dropped");
-    draw_count(p, &x, 2, d->converts, "converted");
+    qs_pane p = qs_dialog_box(a, g, BOX_W, FRAME + f->head_h + value_lines(a) + (int)f->list.height,
+                              "the repair", "");
+    int x = 0, y = f->head_h;
+    for (int i = 0; i < f->head_h; i++) qs_rich_draw(&f->head, (size_t)i, p, 0, i);
+    draw_count(p, &x, y, d->renames, "renamed");
+    draw_count(p, &x, y, d->inits, "made");
+    draw_count(p, &x, y, d->drops, "dropped");
+    draw_count(p, &x, y, d->converts, "converted");
     if (d->remaining)
-        qs_drawf(p, x, 2, QS_PEN(MISSING), "%u problems remain", d->remaining);
+        qs_drawf(p, x, y++, QS_PEN(MISSING), "%u %s", d->remaining,
+                 qs_plural(d->remaining, "problem remains", "problems remain"));
     else
-        qs_drawz(p, x, 2, QS_PEN(YES), " then it loads ");
+        qs_drawz(p, x, y++, QS_PEN(YES), " then it loads ");
     if (d->inits) {
-        x = qs_drawz(p, 0, 3, QS_PEN(KEY), "values ") + 1;
-        x = qs_dialog_choice(p, x, 3, f->source == QS_INIT_FRESH, true, "fresh", QS_INIT_FRESH);
-        x = qs_dialog_choice(p, x, 3, f->source == QS_INIT_OBSERVED, true, "observed from the weights",
-                             QS_INIT_OBSERVED);
-        qs_dialog_choice(p, x, 3, f->source == QS_INIT_DATAFREE, true, "and data-free", QS_INIT_DATAFREE);
+        const qs_choice sources[] = {
+            {"fresh", QS_INIT_FRESH, f->source == QS_INIT_FRESH},
+            {"observed from the weights", QS_INIT_OBSERVED, f->source == QS_INIT_OBSERVED},
+            {"and data-free", QS_INIT_DATAFREE, f->source == QS_INIT_DATAFREE}};
+        qs_drawz(p, 0, y, QS_PEN(KEY), "values");
+        qs_dialog_choices(p, 8, y++, sources, 3, true);
     }
+    qs_pane list = qs_pane_sub(p, 0, y + 1, p.w, (int)f->list.height);
     size_t i;
-    for (int y = 0; y < (int)f->list.height && qs_list_at(&f->list, y, &i); y++) {
+    for (y = 0; y < list.h && qs_list_at(&f->list, y, &i); y++) {
         char what[600];
         qs_action_describe(&d->actions[i], what, sizeof what);
-        x = qs_drawf(p, 0, 5 + y, QS_PEN(DIM), "%2zu  ", i + 1);
-        qs_draw_fit(p, x, 5 + y, p.w - x, QS_PEN(NORMAL), qs_str_of(what), false);
-        if (i == f->list.cursor && f->list.count > f->list.height) qs_pane_select(p, 5 + y);
+        x = qs_drawf(list, 0, y, QS_PEN(DIM), "%2zu  ", i + 1);
+        qs_draw_clip(list, x, y, QS_PEN(NORMAL), what);
+        if (i == f->list.cursor && f->list.count > f->list.height) qs_pane_select(list, y);
     }
     qs_dialog_hints(p, p.h - 1, hints);
 }
@@ -95,6 +122,10 @@ static bool fix_event(qs_app *a, const qs_event *ev) {
     return toggles;
 }
 
+static void fix_close(qs_app *a) {
+    qs_rich_free(&a->fix.head);
+}
+
 static void fix_pick(qs_app *a, int what, bool twice) {
     (void)twice;
     a->fix.source = what;
@@ -121,4 +152,5 @@ const qs_view qs_view_fix = {
     .event = fix_event,
     .command = fix_command,
     .pick = fix_pick,
+    .close = fix_close,
 };

@@ -240,23 +240,25 @@ static void init_draw(const qs_app *a, qs_grid *g) {
     static const char *const hints[] = {"Enter", "apply",          "←→",  "choose", "Tab", "next field",
                                         "↑↓",    "next quantizer", "Esc", "leave",  NULL};
     const qs_init_state *s = &a->init;
-    int lines = g->h > 28 ? 10 : 13, x = 9; /* narrow ones wrap more */
+    int lines = g->h > 28 ? 10 : 13; /* narrow ones wrap more */
     char title[300];
     snprintf(title, sizeof title, "%u %s", s->scope[s->chosen].missing,
              qs_plural(s->scope[s->chosen].missing, "key", "keys"));
     qs_pane p = qs_dialog_box(a, g, 100, lines + s->scopes + 9, "initialise", title);
     qs_drawz(p, 0, 0, QS_PEN(KEY), "source");
-    for (int i = 0; i < SOURCES; i++)
-        if (sources[i].source != QS_INIT_COPY || s->can_copy)
-            x = qs_dialog_choice(p, x, 0, s->source == sources[i].source, s->field == 0, sources[i].name, i);
+    qs_choice of[SOURCES];
+    for (int i = 0; i < SOURCES; i++) of[i] = (qs_choice){sources[i].name, i, s->source == sources[i].source};
+    qs_dialog_choices(p, 9, 0, of, s->can_copy ? SOURCES : SOURCES - 1, s->field == 0);
     qs_drawz(p, 0, 1, QS_PEN(KEY), "apply to");
     for (int i = 0; i < s->scopes; i++)
         qs_dialog_choice(p, 9, 1 + i, s->chosen == i, s->field == 1, s->scope[i].label, SOURCES + i);
     int y0 = 1 + s->scopes;
-    qs_drawz(p, 9, y0++, QS_PEN(DIM), source_help(s->source));
-    if (s->twins)
-        qs_drawf(p, 9, y0++, QS_PEN(MISSING), "%u %s in A under other names: rename those first", s->twins,
+    qs_draw_clip(p, 9, y0++, QS_PEN(DIM), source_help(s->source));
+    if (s->twins) {
+        snprintf(title, sizeof title, "%u %s in A under other names: rename those first", s->twins,
                  qs_plural(s->twins, "more is", "more are"));
+        qs_draw_clip(p, 9, y0++, QS_PEN(MISSING), title);
+    }
     qs_pane view = qs_pane_sub(p, 0, y0 + 1, p.w, p.h - y0 - 3);
     qs_rich fitted = {0};
     qs_rich_wrap(&s->preview, g, view.w, 2, &fitted);

@@ -50,11 +50,21 @@ static void open_rule(qs_app *a, qs_pattern_kind kind, qs_str pattern, qs_str re
     qs_app_open(a, &qs_view_rule);
 }
 
+/* A rule of the repair the diagnosis proposes: better than a line of which A holds nothing. */
+static const qs_action *advised_rule(const qs_app *a) {
+    const qs_diagnosis *d = a->diagnosis;
+    for (size_t i = 0; d && i < d->action_count; i++)
+        if (d->actions[i].kind == QS_ACT_RULE) return &d->actions[i];
+    return NULL;
+}
+
 void qs_rule_open(qs_app *a) {
     char prefix[QS_LINE_MAX] = "";
     uint32_t node = qs_tree_selected(&a->tree);
     if (node == QS_NO_INDEX) return;
     const qs_tree_node *n = qs_compare_node(a->tree.c, node);
+    const qs_action *advised = n->count_a ? NULL : advised_rule(a);
+    if (advised) return open_rule(a, advised->pattern_kind, advised->pattern, advised->replacement, SIZE_MAX);
     qs_str path = n->row == QS_NO_INDEX ? n->path : qs_str_parent(n->path);
     if (path.n && path.n + 2 < sizeof prefix) snprintf(prefix, sizeof prefix, "%.*s.", QS_FMT(path));
     open_rule(a, QS_PATTERN_PREFIX, qs_str_of(prefix), qs_str_of(prefix), SIZE_MAX);
@@ -98,11 +108,11 @@ static void rule_draw(const qs_app *a, qs_grid *g) {
     int list = g->h - 14 < 3 ? 3 : g->h - 14 > 16 ? 16 : g->h - 14;
     qs_pane p =
         qs_dialog_box(a, g, 110, list + 9, r->replaces == SIZE_MAX ? "rename by rule" : "edit the rule", "");
-    int x = 12;
     qs_drawz(p, 0, 0, QS_PEN(KEY), "kind");
-    for (int k = 0; k < 3; k++)
-        x = qs_dialog_choice(p, x, 0, (int)r->kind == k, r->field == 0, kind_names[k], k);
-    qs_drawz(p, 12, 1, QS_PEN(DIM), kind_help[r->kind]);
+    qs_choice kinds[3];
+    for (int k = 0; k < 3; k++) kinds[k] = (qs_choice){kind_names[k], k, (int)r->kind == k};
+    qs_dialog_choices(p, 12, 0, kinds, 3, r->field == 0);
+    qs_draw_clip(p, 12, 1, QS_PEN(DIM), kind_help[r->kind]);
     qs_drawz(p, 0, 2, QS_PEN(KEY), "pattern");
     qs_line_draw(&r->pattern, p, 12, 2, p.w - 12, r->field == 1);
     qs_drawz(p, 0, 3, QS_PEN(KEY), "becomes");

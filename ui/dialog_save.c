@@ -56,7 +56,7 @@ enum { LABEL_W = 8, FIELDS = 6, SPOT_FORMAT = FIELDS }; /* spots: fields, then f
 
 static void draw_check(qs_pane p, int y, bool on, bool focused, const char *text, int field) {
     int x = qs_drawz(p, LABEL_W, y, QS_PEN(KEY), on ? "[x] " : "[ ] ");
-    x = qs_drawz(p, x, y, QS_PEN(NORMAL), text);
+    x = qs_draw_clip(p, x, y, QS_PEN(NORMAL), text);
     if (focused) qs_pane_select(qs_pane_sub(p, LABEL_W, y, x - LABEL_W, 1), 0);
     qs_pane_spot(p, LABEL_W, y, x - LABEL_W, field);
 }
@@ -124,12 +124,11 @@ static void save_draw(const qs_app *a, qs_grid *g) {
     qs_line_draw(&s->path, p, LABEL_W, 0, p.w - LABEL_W, s->field == 0);
     qs_pane_spot(p, 0, 0, p.w, 0);
     qs_drawz(p, 0, 1, QS_PEN(KEY), "format");
-    int x = qs_dialog_choice(p, LABEL_W, 1, format == QS_WRITE_TORCH, s->field == 1, "torch (.pt)",
-                             SPOT_FORMAT + QS_WRITE_TORCH);
-    x = qs_dialog_choice(p, x, 1, format == QS_WRITE_SAFETENSORS, s->field == 1, "safetensors",
-                         SPOT_FORMAT + QS_WRITE_SAFETENSORS);
-    qs_dialog_choice(p, x, 1, format == QS_WRITE_SHARDS, s->field == 1, "in files of 5 GB",
-                     SPOT_FORMAT + QS_WRITE_SHARDS);
+    const qs_choice formats[] = {
+        {"torch (.pt)", SPOT_FORMAT + QS_WRITE_TORCH, format == QS_WRITE_TORCH},
+        {"safetensors", SPOT_FORMAT + QS_WRITE_SAFETENSORS, format == QS_WRITE_SAFETENSORS},
+        {"in files of 5 GB", SPOT_FORMAT + QS_WRITE_SHARDS, format == QS_WRITE_SHARDS}};
+    qs_dialog_choices(p, LABEL_W, 1, formats, 3, s->field == 1);
     draw_check(p, 2, s->overwrite, s->field == 2, "replace the file if it exists", 2);
     draw_check(p, 3, s->in_place, s->field == 3, "it may be A itself (the old one is kept as NAME.bak)", 3);
     char device[128] = "every tensor on the CPU (all are already)";

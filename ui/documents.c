@@ -95,8 +95,16 @@ static void exchange(qs_app *a, bool forget_plan) {
     tell(a, &x, &log);
 }
 
+/* What there is to take away. */
+static bool is_open(const qs_app *a, qs_document what) {
+    return what == QS_DOCUMENT_B ? qs_session_b(a->s) != NULL
+                                 : qs_session_target(a->s) && !qs_session_target_is_b(a->s);
+}
+
 void qs_open_document(qs_app *a, qs_document what, qs_str path) {
     qs_opening *o = &a->opening;
+    if (path.n == 0 && !is_open(a, what))
+        return qs_app_say(a, "there is no %s to close", what == QS_DOCUMENT_B ? "B" : "manifest");
     *o = (qs_opening){.what = what};
     qs_path_expand(path, o->path, sizeof o->path);
     exchange(a, false);

@@ -229,6 +229,13 @@ void qs_draw_fit(qs_pane p, int x, int y, int width, qs_pen pen, qs_str text, bo
     }
 }
 
+int qs_draw_clip(qs_pane p, int x, int y, qs_pen pen, const char *text) {
+    int width = qs_text_width(p.g, qs_str_of(text)), room = p.w - x;
+    if (width > room) width = room > 0 ? room : 0;
+    qs_draw_fit(p, x, y, width, pen, qs_str_of(text), false);
+    return x + width;
+}
+
 int qs_draw_right(qs_pane p, int end, int y, qs_pen pen, qs_str text) {
     int x = end - qs_text_width(p.g, text);
     qs_draw(p, x, y, pen, text);

@@ -34,7 +34,7 @@ typedef struct qs_grid {
     int cursor_x, cursor_y; /* text cursor; x < 0 hides it, but screen readers follow its line */
     qs_spot spot[QS_SPOTS_MAX];
     int spots; /* of the view on top; those beyond the array are no targets */
-} qs_grid;                  /* zero-initialise */
+} qs_grid;     /* zero-initialise */
 
 /* Blank grid of this size (clamped to 1..QS_GRID_MAX each way); false when memory is out. */
 bool qs_grid_resize(qs_grid *g, int w, int h);
@@ -58,6 +58,8 @@ int qs_drawf(qs_pane p, int x, int y, qs_pen pen, const char *fmt, ...) __attrib
 /* Draw in exactly `width` columns, padded with blanks. Text that is too long loses its end (or, with
  * cut_left, its beginning) to an ellipsis. */
 void qs_draw_fit(qs_pane p, int x, int y, int width, qs_pen pen, qs_str text, bool cut_left);
+/* To the end of the pane, and an ellipsis there where it is longer; returns the column after it. */
+int qs_draw_clip(qs_pane p, int x, int y, qs_pen pen, const char *text);
 /* Draw so that the text ends before column `end`; returns the column it starts at. */
 int qs_draw_right(qs_pane p, int end, int y, qs_pen pen, qs_str text);
 void qs_draw_fill(qs_pane p, int x, int y, int w, int h, qs_pen pen);

@@ -19,6 +19,8 @@ static void forget_nodes(qs_tree *t) {
     free(t->leaf);
     free(t->position);
     free(t->flag);
+    free(t->bytes);
+    t->bytes = NULL;
     t->first = t->next = t->parent = t->shown = t->later = t->leaf = t->position = NULL;
     t->open = t->flag = NULL;
     t->nodes = t->leaves = 0;

@@ -115,11 +115,13 @@ static void link_as_compared(qs_tree *t) {
 bool qs_tree_arrange(qs_tree *t) {
     link_as_compared(t);
     uint32_t *room = NULL;
-    uint64_t *weight = NULL;
+    uint64_t *place = NULL;
     bool ok = true;
-    if (t->sort == QS_SORT_SIZE) ok = (weight = sum_bytes(t)) != NULL;
-    if (t->sort == QS_SORT_FILE) ok = (weight = places_in_a(t)) != NULL;
-    order o = {t, weight};
+    free(t->bytes);
+    t->bytes = NULL;
+    if (t->sort == QS_SORT_SIZE) ok = (t->bytes = sum_bytes(t)) != NULL;
+    if (t->sort == QS_SORT_FILE) ok = (place = places_in_a(t)) != NULL;
+    order o = {t, t->bytes ? t->bytes : place};
     if (ok && t->sort != QS_SORT_MODEL && !t->flat) {
         room = malloc(((size_t)t->nodes + 1) * sizeof *room);
         ok = room != NULL;
@@ -131,7 +133,7 @@ bool qs_tree_arrange(qs_tree *t) {
         list_leaves(t);
     for (uint32_t i = 0; i < t->leaves; i++) t->position[t->leaf[i]] = i;
     free(room);
-    free(weight);
+    free(place);
     return ok;
 }
 

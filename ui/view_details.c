@@ -228,6 +228,8 @@ static void brief_key(qs_app *a, const qs_row *row, int lines) {
     if (lines < 2) return;
     if (row->mark != QS_MARK_NONE)
         plan_line(a, row);
+    else if (row->status == QS_STATUS_NONE)
+        result_line(a, row); /* nothing to advise: its numbers */
     else
         advice_line(a, row);
 }
@@ -252,16 +254,16 @@ static void key_details(qs_app *a, const qs_row *row, int lines) {
 static void module_counts(qs_app *a, const qs_tree_node *n) {
     qs_rich *r = &a->details;
     qs_rich_line(r);
-    qs_rich_addf(r, QS_PEN(NORMAL), "%u in A", n->count_a);
-    if (qs_session_b(a->s)) qs_rich_addf(r, QS_PEN(NORMAL), " · %u in B", n->count_b);
-    if (qs_session_target(a->s)) qs_rich_addf(r, QS_PEN(NORMAL), " · %u expected  ", n->count_m);
     for (int s = 0; s < QS_STATUS_COUNT; s++) {
         if (!n->count_status[s] || s == QS_STATUS_NONE) continue;
-        qs_rich_addf(r, QS_PEN(NORMAL), "  ");
         qs_rich_addf(r, qs_status_pen((qs_status)s), "%s %u", qs_status_get((qs_status)s)->glyph,
                      n->count_status[s]);
-        qs_rich_addf(r, QS_PEN(NORMAL), " %s", qs_status_get((qs_status)s)->name);
+        qs_rich_addf(r, QS_PEN(NORMAL), " %s  ", qs_status_get((qs_status)s)->name);
     }
+    if (qs_session_target(a->s)) qs_rich_addf(r, QS_PEN(NORMAL), "  ");
+    qs_rich_addf(r, QS_PEN(DIM), "%u in A", n->count_a);
+    if (qs_session_b(a->s)) qs_rich_addf(r, QS_PEN(DIM), " · %u in B", n->count_b);
+    if (qs_session_target(a->s)) qs_rich_addf(r, QS_PEN(DIM), " · %u expected", n->count_m);
 }
 
 static void quantizer_line(qs_app *a, const qs_tree_node *n) {

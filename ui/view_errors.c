@@ -77,8 +77,10 @@ static void errors_draw(const qs_app *a, qs_grid *g) {
     qs_draw_fill(p, 0, 0, p.w, p.h, QS_PEN(NORMAL));
     qs_draw_fill(p, 0, 0, p.w, 1, QS_PEN(HEAD));
     int x = qs_drawf(p, 1, 0, QS_PEN(TITLE), "what rounding costs  ");
-    qs_drawf(p, x, 0, QS_PEN(HEAD), "%zu %s %s, worst first", v->n, qs_plural(v->n, "weight", "weights"),
+    char what[96];
+    snprintf(what, sizeof what, "%zu %s %s, worst first", v->n, qs_plural(v->n, "weight", "weights"),
              v->own ? "by their own quantizers" : "as int8 with one scale each");
+    qs_draw_clip(p, x, 0, QS_PEN(HEAD), what);
     qs_draw_fill(p, 0, 2, p.w, 1, QS_PEN(HEAD));
     qs_drawz(p, 5, 2, QS_PEN(HEAD), "SQNR");
     qs_drawz(p, 13, 2, QS_PEN(HEAD), "largest");

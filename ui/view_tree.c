@@ -1,5 +1,7 @@
 #include "ui/app_impl.h"
 
+enum { SIZE_W = 11 }; /* "1023.9 bytes" is written as "1.0 KB" */
+
 /* ---- header ---- */
 
 static const char *base_name(const char *path) {
@@ -7,9 +9,9 @@ static const char *base_name(const char *path) {
     return slash && slash[1] ? slash + 1 : path;
 }
 
-static void document_name(const char *letter, const qs_checkpoint *c, char *out, size_t cap) {
+static void document_name(const char *letter, const qs_checkpoint *c, bool brief, char *out, size_t cap) {
     qs_str root = qs_checkpoint_chosen_root(c) ? qs_checkpoint_chosen_root(c)->path : QS_STR("");
-    if (root.n)
+    if (root.n && !brief)
         snprintf(out, cap, "%s %s[%.*s]", letter, base_name(qs_checkpoint_path(c)), QS_FMT(root));
     else
         snprintf(out, cap, "%s %s", letter, base_name(qs_checkpoint_path(c)));
@@ -41,18 +43,29 @@ static int fair_width(const int *want, int n, int room) {
     return widest;
 }
 
-static void draw_title(const qs_app *a, qs_pane p) {
-    char name[3][300];
-    int n = 0, want[3];
-    document_name("A", qs_session_a(a->s), name[n++], sizeof *name);
+enum { NAMES = 3 };
+
+/* What is open, and how wide each name is; brief ones are without the state dict in the file. */
+static int name_documents(const qs_app *a, qs_pane p, bool brief, char name[NAMES][300], int *want) {
+    int n = 0;
+    document_name("A", qs_session_a(a->s), brief, name[n++], sizeof *name);
     if (qs_session_b(a->s) && (p.w >= 100 || qs_session_target_is_b(a->s)))
-        document_name("B", qs_session_b(a->s), name[n++], sizeof *name);
+        document_name("B", qs_session_b(a->s), brief, name[n++], sizeof *name);
     const qs_manifest *m = qs_session_target(a->s);
     if (m && !qs_session_target_is_b(a->s))
         snprintf(name[n++], sizeof *name, "M %s", base_name(qs_manifest_name(m)));
-    int end = qs_draw_verdict(a, p), x = qs_drawz(p, 1, 0, QS_PEN(TITLE), "qatscope") + 2;
     for (int i = 0; i < n; i++) want[i] = qs_text_width(p.g, qs_str_of(name[i]));
-    int widest = fair_width(want, n, end - 2 - x - 3 * (n - 1));
+    return n;
+}
+
+static void draw_title(const qs_app *a, qs_pane p) {
+    char name[NAMES][300];
+    int want[NAMES], sum = 0;
+    int end = qs_draw_verdict(a, p), x = qs_drawz(p, 1, 0, QS_PEN(TITLE), "qatscope") + 2;
+    int n = name_documents(a, p, false, name, want), room = end - 2 - x - 3 * (n - 1);
+    for (int i = 0; i < n; i++) sum += want[i];
+    if (sum > room) name_documents(a, p, true, name, want);
+    int widest = fair_width(want, n, room);
     for (int i = 0; i < n && widest > 4; i++) {
         /* Names that go together differ at their ends. */
         int w = want[i] < widest ? want[i] : widest;
@@ -151,6 +164,15 @@ static void draw_cells(const qs_app *a, qs_pane p, int y, const qs_tree_node *n)
     }
 }
 
+/* In the order by size each line says its own; returns where it begins. */
+static int draw_size(const qs_app *a, qs_pane p, int end, int y, uint32_t node) {
+    char text[32];
+    if (!a->tree.bytes) return end;
+    qs_draw_right(p, end, y, QS_PEN(LETTER),
+                  qs_str_of(qs_bytes_text(a->tree.bytes[node], text, sizeof text)));
+    return end - SIZE_W;
+}
+
 /* Counts of what is wrong below a module, at the right end of its name; returns where they begin. */
 static int draw_rollup(qs_pane p, int end, int y, const qs_tree_node *n, uint32_t later) {
     int x = end;
@@ -208,13 +230,14 @@ static void draw_gutter(const qs_app *a, qs_pane p, int y, const qs_row *row, ui
     if (qs_tree_row_has(&a->tree, i, QS_KEY_MARKED)) qs_drawz(p, 0, y, QS_PEN(MARKED), "●");
     if (qs_tree_row_has(&a->tree, i, QS_KEY_LATER) && !st->problem)
         qs_drawz(p, 1, y, QS_PEN(FATAL), "↯"); /* it loads, and forward fails */
-    else
+    else if (row->status != QS_STATUS_NONE)
         qs_drawz(p, 1, y, qs_status_pen(row->status), st->glyph);
     if (row->mark != QS_MARK_NONE) qs_drawz(p, 2, y, qs_mark_pen(row->mark), mk->glyph);
     if (row->role != QS_ROLE_NONE) qs_drawz(p, 3, y, QS_PEN(LETTER), letter);
 }
 
-static void draw_key_name(const qs_app *a, qs_pane p, int x, int y, const qs_tree_node *n, qs_str label) {
+static void draw_key_name(const qs_app *a, qs_pane p, int x, int y, const qs_tree_node *n, qs_str label,
+                          uint32_t node) {
     const qs_row *row = qs_compare_row(a->tree.c, n->row);
     qs_pen pen = qs_status_get(row->status)->problem ? qs_status_pen(row->status)
                  : row->mark != QS_MARK_NONE         ? qs_mark_pen(row->mark)
@@ -222,7 +245,7 @@ static void draw_key_name(const qs_app *a, qs_pane p, int x, int y, const qs_tre
     draw_gutter(a, qs_pane_sub(p, 0, 0, QS_GUTTER, p.h), y, row, n->row);
     x = qs_drawz(p, x, y, QS_PEN(DIM), "· ");
     if (label.n == 0) return (void)qs_drawz(p, x, y, pen, "\"\" (no name)");
-    int room = p.w - 1 - x, width = qs_text_width(p.g, label);
+    int room = draw_size(a, p, p.w - 1, y, node) - x, width = qs_text_width(p.g, label);
     bool cut = width > room;
     qs_draw_fit(p, x, y, cut ? room : width, pen, label, a->tree.flat);
     if (!cut) draw_match(a, p, x, y, n, label);
@@ -231,7 +254,7 @@ static void draw_key_name(const qs_app *a, qs_pane p, int x, int y, const qs_tre
 static void draw_module_name(const qs_app *a, qs_pane p, int x, int y, const qs_tree_node *n, qs_str label,
                              uint32_t node) {
     bool open = a->tree.open[node];
-    int end = draw_rollup(p, p.w - 1, y, n, a->tree.later[node]);
+    int end = draw_rollup(p, draw_size(a, p, p.w - 1, y, node), y, n, a->tree.later[node]);
     qs_pane left = qs_pane_sub(p, 0, 0, end - 1, p.h);
     x = qs_drawz(left, x, y, QS_PEN(DIM), open ? "▾ " : "▸ ");
     int room = left.w - x, width = qs_text_width(p.g, label);
@@ -250,7 +273,7 @@ static void draw_row(const qs_app *a, qs_pane p, int y, size_t i) {
     qs_pane name = qs_pane_sub(p, 0, 0, a->layout.name_w, p.h);
     int x = qs_tree_indent(a, line);
     if (n->row != QS_NO_INDEX)
-        draw_key_name(a, name, x, y, n, label);
+        draw_key_name(a, name, x, y, n, label, line->node);
     else
         draw_module_name(a, name, x, y, n, label, line->node);
     draw_cells(a, p, y, n);
@@ -328,11 +351,14 @@ static void draw_hints(const qs_app *a, qs_grid *g) {
     /* On a narrow screen those a person finds without being told go first. */
     static const uint16_t narrow =
         1u << 0 | 1u << 1 | 1u << 4 | 1u << 5 | 1u << 8 | 1u << 9 | 1u << 10 | 1u << 11 | 1u << 12;
+    static const uint16_t slim = 1u << 0 | 1u << 1 | 1u << 4 | 1u << 5 | 1u << 9 | 1u << 11 | 1u << 12;
+    static const uint16_t least = 1u << 0 | 1u << 1 | 1u << 4 | 1u << 11 | 1u << 12;
     qs_pane p = qs_pane_sub(qs_pane_of(g), 0, a->layout.hint_y, a->layout.w, 1);
     int x = 1;
     for (size_t i = 0; i < sizeof hints / sizeof *hints; i++) {
         char key[16];
-        if (p.w < 100 && !(narrow >> i & 1)) continue;
+        uint16_t shown = p.w < 58 ? least : p.w < 74 ? slim : p.w < 100 ? narrow : UINT16_MAX;
+        if (!(shown >> i & 1)) continue;
         if (p.w < 110 && hints[i].command == QS_CMD_MARK) continue;
         if (hints[i].command == QS_CMD_COPY && !qs_session_b(a->s)) continue;
         qs_keymap_key(&a->config.keymap, hints[i].command, key, sizeof key);
