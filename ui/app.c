@@ -41,6 +41,8 @@ void qs_app_free(qs_app *a) {
     qs_rich_free(&a->text.wrapped);
     qs_rich_free(&a->help.text);
     qs_rich_free(&a->help.wrapped);
+    qs_search_free(a->text.search);
+    qs_search_free(a->help.search);
     qs_rich_free(&a->init.preview);
     qs_arena_free(&a->rule.arena);
     qs_arena_free(&a->init.arena);

@@ -57,6 +57,8 @@ typedef struct qs_text_state {
     qs_rich text, wrapped;
     int hang, wrapped_w;
     qs_list list;
+    qs_search *search; /* owned; NULL: none */
+    size_t found;      /* the line it found last */
 } qs_text_state;
 
 /* A question at the foot of the screen. */
@@ -350,12 +352,12 @@ const char *qs_bar_glyph(double share);
 /* Histogram as block characters, `width` of them. */
 void qs_histogram_text(const uint64_t *bins, size_t n, size_t width, qs_buf *out);
 void qs_text_open(qs_app *a, const char *title, int hang); /* a->text.text holds the text */
-/* What views that are a page of text share. */
+/* ---- page.c: what views that are a page of text share ---- */
 void qs_page_open(qs_app *a, qs_text_state *t, const qs_view *v, const char *title, int hang);
 void qs_page_layout(const qs_app *a, qs_text_state *t);
 void qs_page_draw(const qs_text_state *t, qs_grid *g);
-bool qs_page_command(const qs_app *a, qs_text_state *t, qs_command c);
-bool qs_page_event(const qs_app *a, qs_text_state *t, const qs_event *ev);
+bool qs_page_command(qs_app *a, qs_text_state *t, qs_command c);
+bool qs_page_event(qs_app *a, qs_text_state *t, const qs_event *ev);
 void qs_help_open(qs_app *a); /* the keys of where one is; from there, back */
 void qs_message_open(qs_app *a);
 void qs_why_open(qs_app *a);

@@ -26,7 +26,7 @@ const char *qs_bytes_text(uint64_t n, char *out, size_t cap) {
     size_t u = 0;
     while (v >= 1024 && u + 1 < sizeof units / sizeof *units) v /= 1024, u++;
     if (n < 1024)
-        snprintf(out, cap, "%u bytes", (unsigned)n);
+        snprintf(out, cap, "%u %s", (unsigned)n, qs_plural(n, "byte", "bytes"));
     else
         snprintf(out, cap, "%.1f %s", v, units[u]);
     return out;

@@ -59,6 +59,11 @@ void qs_rich_add_lines(qs_rich *r, qs_pen pen, qs_str text) {
     }
 }
 
+void qs_rich_text(const qs_rich *r, size_t line, qs_buf *out) {
+    for (size_t i = line < r->line.n ? r->line.v[line] : 0; line < r->line.n && i < spans_end(r, line); i++)
+        qs_buf_add(out, span_text(r, i));
+}
+
 int qs_rich_width(const qs_rich *r, const qs_grid *g, size_t line) {
     int w = 0;
     for (size_t i = line < r->line.n ? r->line.v[line] : 0; line < r->line.n && i < spans_end(r, line); i++)

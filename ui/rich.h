@@ -29,6 +29,8 @@ void qs_rich_add_lines(qs_rich *r, qs_pen pen, qs_str text);
 static inline size_t qs_rich_lines(const qs_rich *r) {
     return r->line.n;
 }
+/* Adds what a line says. */
+void qs_rich_text(const qs_rich *r, size_t line, qs_buf *out);
 /* Columns of a line. */
 int qs_rich_width(const qs_rich *r, const qs_grid *g, size_t line);
 /* Draws line i; returns the column after it. */

@@ -2,63 +2,6 @@
 
 /* A page of text that scrolls: torch's message, Python, all details of a key. */
 
-void qs_page_layout(const qs_app *a, qs_text_state *t) {
-    int w = a->w - 2, h = a->h - 2;
-    if (t->wrapped_w != w) {
-        qs_rich_wrap(&t->text, &a->measure, w, t->hang, &t->wrapped);
-        t->wrapped_w = w;
-    }
-    size_t lines = qs_rich_lines(&t->wrapped), rows = h > 0 ? (size_t)h : 0;
-    qs_list_resize(&t->list, lines > rows ? lines - rows + 1 : 1, 1); /* the cursor is the first line shown */
-}
-
-void qs_page_open(qs_app *a, qs_text_state *t, const qs_view *v, const char *title, int hang) {
-    snprintf(t->title, sizeof t->title, "%s", title);
-    t->hang = hang;
-    t->wrapped_w = 0;
-    t->list = (qs_list){0};
-    qs_app_open(a, v);
-}
-
-void qs_page_draw(const qs_text_state *t, qs_grid *g) {
-    qs_pane p = qs_pane_of(g);
-    qs_draw_fill(p, 0, 0, p.w, p.h, QS_PEN(NORMAL));
-    g->cursor_x = g->cursor_y = -1;
-    qs_draw_fill(p, 0, 0, p.w, 1, QS_PEN(HEAD));
-    qs_drawz(p, 1, 0, QS_PEN(TITLE), t->title);
-    size_t top = t->list.cursor, lines = qs_rich_lines(&t->wrapped), rows = p.h > 2 ? (size_t)p.h - 2 : 0;
-    for (size_t y = 0; y < rows && top + y < lines; y++)
-        qs_rich_draw(&t->wrapped, top + y, qs_pane_sub(p, 1, 1, p.w - 2, p.h - 2), 0, (int)y);
-    size_t last = top + rows < lines ? top + rows : lines;
-    char where[64];
-    snprintf(where, sizeof where, "%zu-%zu of %zu", lines ? top + 1 : 0, last, lines);
-    qs_draw_right(p, p.w - 1, 0, QS_PEN(HEAD), qs_str_of(where));
-    qs_drawz(p, 1, p.h - 1, QS_PEN(KEY), "j k PgDn PgUp");
-    qs_drawz(p, 15, p.h - 1, QS_PEN(NORMAL), "scroll");
-    qs_drawz(p, 24, p.h - 1, QS_PEN(KEY), "q");
-    qs_drawz(p, 26, p.h - 1, QS_PEN(NORMAL), "back");
-}
-
-bool qs_page_command(const qs_app *a, qs_text_state *t, qs_command c) {
-    qs_list *l = &t->list;
-    long page = a->h > 4 ? a->h - 3 : 1;
-    switch (c) {
-    case QS_CMD_PAGE_UP: qs_list_move(l, -page); return true;
-    case QS_CMD_PAGE_DOWN: qs_list_move(l, page); return true;
-    case QS_CMD_HALF_UP: qs_list_move(l, -(page / 2)); return true;
-    case QS_CMD_HALF_DOWN: qs_list_move(l, page / 2); return true;
-    default: return qs_list_command(l, c);
-    }
-}
-
-bool qs_page_event(const qs_app *a, qs_text_state *t, const qs_event *ev) {
-    if (ev->kind == QS_EVENT_MOUSE && ev->mouse == QS_MOUSE_WHEEL_UP) return qs_list_move(&t->list, -3), true;
-    if (ev->kind == QS_EVENT_MOUSE && ev->mouse == QS_MOUSE_WHEEL_DOWN)
-        return qs_list_move(&t->list, 3), true;
-    if (ev->kind != QS_EVENT_KEY || ev->key != ' ') return false;
-    return qs_page_command(a, t, QS_CMD_PAGE_DOWN); /* as in every pager */
-}
-
 void qs_text_open(qs_app *a, const char *title, int hang) {
     qs_page_open(a, &a->text, &qs_view_text, title, hang);
 }

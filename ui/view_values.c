@@ -354,7 +354,7 @@ static void draw_side_line(const qs_app *a, qs_pane p, int y, int side) {
         x = qs_drawf(p, x, y, QS_PEN(LETTER), ", scale %.6g zero point %" PRId64, s->t->q_scale,
                      s->t->q_zero_point);
     const qs_stats_entry *st = qs_app_stats(a, s->t);
-    if (!st || st->failed || st->stats.n == 0) return;
+    if (!st || st->failed || st->stats.n < 2) return; /* one number says all there is */
     char text[300];
     const qs_stats *m = &st->stats;
     snprintf(text, sizeof text,
@@ -380,6 +380,7 @@ static void values_draw(const qs_app *a, qs_grid *g) {
              v->mode == MODE_HEX        ? " bytes"
              : v->mode == MODE_CHANNELS ? " channels"
                                         : "");
+    if (all == 1 && v->mode == MODE_NUMBERS) snprintf(where, sizeof where, "1 value");
     int end = qs_draw_right(p, p.w - 1, 0, QS_PEN(HEAD), qs_str_of(all ? where : "no values"));
     qs_draw_fit(p, 1, 0, end - 3, QS_PEN(TITLE), qs_str_of(v->title), true);
     qs_pane in = qs_pane_sub(p, 1, 0, p.w - 2, p.h);
