@@ -47,6 +47,7 @@ void qs_app_free(qs_app *a) {
     qs_arena_free(&a->rule.arena);
     qs_arena_free(&a->init.arena);
     qs_arena_free(&a->init.preview_arena);
+    qs_arena_free(&a->cost.arena);
     qs_vec_free(&a->init.block);
     qs_completion_clear(&a->prompt.completion);
     qs_history_free(&a->searches);

@@ -206,6 +206,13 @@ struct qs_app {
         uint64_t revision;
         char text[300];
     } made;
+    struct {
+        const qs_row *row; /* whose quantizer, or whose that rounds it, is described */
+        uint64_t revision;
+        bool known; /* `of` says something; it borrows from `arena` */
+        qs_init_preview of;
+        qs_arena arena;
+    } cost;
     bool idle_wanted;
     unsigned reaction;
     uint32_t key;            /* the last one pressed: what tells depth 3 from depth 4 */
@@ -342,6 +349,11 @@ void qs_roots_open(qs_app *a);
 /* What is known of a quantizer: its configuration, its values, and what they cost on the weight. */
 void qs_value_text(qs_rich *r, const qs_preview_value *v); /* "scale 0.0015   " */
 void qs_quantizer_lines(qs_rich *r, const qs_init_preview *v);
+/* The last three of these: the weight's histogram, the grid under it, the error. Nothing without a weight. */
+enum { QS_COST_LINES = 3 };
+void qs_quantizer_cost_lines(qs_rich *r, const qs_init_preview *v);
+/* The quantizer a key belongs to, or the one that rounds this weight; n == 0: none. `room` holds the name. */
+qs_str qs_quantizer_of(const qs_row *row, char room[QS_LINE_MAX]);
 
 /* ---- views ---- */
 void qs_details_build(qs_app *a); /* fills a->details for the selection */

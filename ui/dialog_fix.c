@@ -75,8 +75,9 @@ static void fix_draw(const qs_app *a, qs_grid *g) {
     if (d->inits) {
         const qs_choice sources[] = {
             {"fresh", QS_INIT_FRESH, f->source == QS_INIT_FRESH},
-            {"observed from the weights", QS_INIT_OBSERVED, f->source == QS_INIT_OBSERVED},
-            {"and data-free", QS_INIT_DATAFREE, f->source == QS_INIT_DATAFREE}};
+            {p.w < 70 ? "observed" : "observed from the weights", QS_INIT_OBSERVED,
+             f->source == QS_INIT_OBSERVED},
+            {p.w < 70 ? "data-free" : "and data-free", QS_INIT_DATAFREE, f->source == QS_INIT_DATAFREE}};
         qs_drawz(p, 0, y, QS_PEN(KEY), "values");
         qs_dialog_choices(p, 8, y++, sources, 3, true);
     }

@@ -80,12 +80,8 @@ static void axis_lines(qs_rich *r, const qs_init_preview *v) {
     qs_buf_free(&text);
 }
 
-static void weight_lines(qs_rich *r, const qs_init_preview *v) {
+void qs_quantizer_cost_lines(qs_rich *r, const qs_init_preview *v) {
     if (v->weight.n == 0) return;
-    qs_rich_line(r);
-    qs_rich_addf(r, QS_PEN(KEY), "weight   ");
-    qs_rich_addf(r, QS_PEN(NORMAL), "%.*s%s", QS_FMT(v->weight),
-                 v->batchnorm ? " × BatchNorm γ/√(σ²+eps)" : "");
     axis_lines(r, v);
     if (!v->has_quality) return;
     qs_rich_line(r);
@@ -96,8 +92,24 @@ static void weight_lines(qs_rich *r, const qs_init_preview *v) {
         qs_rich_addf(r, QS_PEN(DIM), "   (per channel would give %.1f dB)", v->per_channel_db);
 }
 
+static void weight_lines(qs_rich *r, const qs_init_preview *v) {
+    if (v->weight.n == 0) return;
+    qs_rich_line(r);
+    qs_rich_addf(r, QS_PEN(KEY), "weight   ");
+    qs_rich_addf(r, QS_PEN(NORMAL), "%.*s%s", QS_FMT(v->weight),
+                 v->batchnorm ? " × BatchNorm γ/√(σ²+eps)" : "");
+    qs_quantizer_cost_lines(r, v);
+}
+
 void qs_quantizer_lines(qs_rich *r, const qs_init_preview *v) {
     config_line(r, v);
     values_lines(r, v);
     weight_lines(r, v);
+}
+
+qs_str qs_quantizer_of(const qs_row *row, char room[QS_LINE_MAX]) {
+    if (row->block_len) return qs_str_sub(row->key, 0, row->block_len);
+    if (row->role != QS_ROLE_WEIGHT || row->key.n + 16 >= QS_LINE_MAX) return QS_STR("");
+    snprintf(room, QS_LINE_MAX, "%.*s_fake_quant", QS_FMT(row->key));
+    return qs_str_of(room);
 }

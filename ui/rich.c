@@ -88,6 +88,7 @@ static size_t break_at(const qs_grid *g, qs_str text, int room, bool force) {
         size_t n = qs_utf8_decode(qs_str_sub(text, fits, text.n), &cp);
         if (n == 0) n = 1;
         w += qs_text_width(g, qs_str_sub(text, fits, fits + n));
+        if (w > room && text.p[fits] == ' ') return fits; /* the blank falls away at the break */
         if (w > room) break;
         fits += n;
         if (text.p[fits - 1] == ' ') good = fits;
@@ -119,6 +120,7 @@ static void wrap_line(const qs_rich *in, const qs_grid *g, size_t line, int widt
             qs_rich_add(out, in->span.v[i].pen, now);
             x += qs_text_width(g, now);
             rest = qs_str_sub(rest, n, rest.n);
+            while (x > indent && rest.n && rest.p[0] == ' ') rest = qs_str_sub(rest, 1, rest.n);
             if (rest.n == 0) break;
             qs_rich_line(out);
             qs_rich_addf(out, QS_PEN(NORMAL), "%*s", indent, "");

@@ -4,7 +4,7 @@
 
 /* Statistics of a tensor this small are computed at once, of a larger one when no key waits, of one larger
  * still only on the page of all details. */
-enum { SMALL = 1 << 16, LARGE = 1 << 25 };
+enum { SMALL = 1 << 16, LARGE = 1 << 25, MEASURED = 1 << 23 };
 
 static double now_seconds(void) {
     struct timespec ts;
@@ -92,6 +92,27 @@ static void describe_made(qs_app *a, const qs_row *row, const qs_resolved *x) {
     qs_arena_free(&arena);
 }
 
+/* What rounding costs the weight of the row's quantizer; of a very large one the page of all details tells.
+ */
+static void measure_cost(qs_app *a, const qs_row *row) {
+    char room[QS_LINE_MAX];
+    qs_err e = QS_ERR_INIT;
+    qs_str block = qs_quantizer_of(row, room),
+           weight = qs_str_sub(block, 0, qs_str_find(block, QS_STR("_fake_quant")));
+    uint32_t i = qs_compare_find(a->tree.c, weight);
+    const qs_row *of = i == QS_NO_INDEX ? NULL : qs_compare_row(a->tree.c, i);
+    if (a->layout.details_h < 6 || block.n == 0 || !qs_session_target(a->s) || !of || of->r == QS_NO_INDEX)
+        return;
+    if (a->cost.row == row && a->cost.revision == qs_session_revision(a->s)) return;
+    qs_arena_free(&a->cost.arena);
+    a->cost.row = row;
+    a->cost.revision = qs_session_revision(a->s);
+    const qs_resolved *x = qs_resolution_entry(qs_session_resolution(a->s), of->r);
+    a->cost.known = x->shape_known && qs_shape_numel(x->shape) <= MEASURED &&
+                    qs_session_preview_init(a->s, block, QS_INIT_OBSERVED, &a->cost.arena, &a->cost.of, &e) &&
+                    a->cost.of.weight.n;
+}
+
 /* The values of the selected row, on both sides. */
 void qs_app_idle(qs_app *a) {
     if (!qs_app_diagnose_while(a, NULL)) return; /* a key waits */
@@ -107,4 +128,5 @@ void qs_app_idle(qs_app *a) {
     if (x && qs_resolved_is_made(x)) describe_made(a, row, x);
     t = row->b == QS_NO_INDEX ? NULL : qs_entry_tensor(b, qs_checkpoint_entry(b, row->b));
     if (t) qs_app_want_stats(a, b, t, true);
+    measure_cost(a, row);
 }

@@ -234,17 +234,33 @@ static void brief_key(qs_app *a, const qs_row *row, int lines) {
         advice_line(a, row);
 }
 
+/* What its quantizer costs the weight, once that is known. */
+static const qs_init_preview *cost_of(qs_app *a, const qs_row *row) {
+    char room[QS_LINE_MAX];
+    bool of_weight = row->role == QS_ROLE_WEIGHT || row->role_is_weight;
+    if (!of_weight || row->status != QS_STATUS_OK) return NULL;
+    if (qs_quantizer_of(row, room).n == 0) return NULL;
+    if (a->cost.row == row && a->cost.revision == qs_session_revision(a->s))
+        return a->cost.known ? &a->cost.of : NULL;
+    a->idle_wanted = true; /* it follows from the whole weight */
+    return NULL;
+}
+
 static void key_details(qs_app *a, const qs_row *row, int lines) {
     if (lines < 4) return brief_key(a, row, lines);
+    const qs_rich *r = &a->details;
+    const qs_init_preview *cost = lines < 6 ? NULL : cost_of(a, row);
+    int kept = (cost ? QS_COST_LINES : 0) + (row->mark != QS_MARK_NONE), room = lines - kept;
     key_title(a, row, false);
     result_line(a, row);
-    if (lines > 4 || row->r == QS_NO_INDEX || row->status == QS_STATUS_SHAPE ||
+    if ((lines > 4 && !(cost && room < 4)) || row->r == QS_NO_INDEX || row->status == QS_STATUS_SHAPE ||
         row->status == QS_STATUS_DTYPE)
         model_line(a, row);
-    if (lines > 4 || row->r == QS_NO_INDEX) b_line(a, row);
-    if ((int)qs_rich_lines(&a->details) < lines) plan_line(a, row);
-    if ((int)qs_rich_lines(&a->details) < lines) advice_line(a, row);
-    if ((int)qs_rich_lines(&a->details) >= lines || explanation_of(row)->what[0] == 0) return;
+    if ((lines > 4 && (!cost || (int)qs_rich_lines(r) < room)) || row->r == QS_NO_INDEX) b_line(a, row);
+    if ((int)qs_rich_lines(r) < lines) plan_line(a, row);
+    if (cost) qs_quantizer_cost_lines(&a->details, cost);
+    if ((int)qs_rich_lines(r) < lines && !cost) advice_line(a, row);
+    if ((int)qs_rich_lines(r) >= lines || explanation_of(row)->what[0] == 0) return;
     qs_rich_line(&a->details);
     qs_rich_addf(&a->details, QS_PEN(DIM), "%s", explanation_of(row)->what);
 }
@@ -406,16 +422,12 @@ static void page_side(qs_app *a, const char *side, const qs_checkpoint *from, co
 
 /* The quantizer the key belongs to, or the one that quantizes this weight. */
 static void page_quantizer(qs_app *a, const qs_row *row) {
-    qs_str block = qs_str_sub(row->key, 0, row->block_len);
     qs_arena arena = {0};
     qs_err e = QS_ERR_INIT;
     qs_init_preview v;
-    char of_weight[QS_LINE_MAX];
+    char room[QS_LINE_MAX];
     if (!qs_session_target(a->s)) return;
-    if (block.n == 0 && row->role == QS_ROLE_WEIGHT && row->key.n + 16 < sizeof of_weight) {
-        snprintf(of_weight, sizeof of_weight, "%.*s_fake_quant", QS_FMT(row->key));
-        block = qs_str_of(of_weight);
-    }
+    qs_str block = qs_quantizer_of(row, room);
     if (block.n && qs_session_preview_init(a->s, block, QS_INIT_OBSERVED, &arena, &v, &e) && v.values) {
         qs_rich_line(&a->details);
         qs_rich_line(&a->details);

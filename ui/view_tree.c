@@ -303,8 +303,10 @@ static void draw_details(const qs_app *a, qs_grid *g) {
     for (int i = 0; i < 2; i++)
         if (l->rule_y[i] >= 0) qs_draw_hline(all, l->rule_y[i], QS_PEN(LINE));
     qs_pane p = qs_pane_sub(all, 1, l->details_y, l->w - 2, l->details_h);
-    for (int y = 0; y < p.h; y++)
-        if (qs_rich_draw(&a->details, (size_t)y, p, 0, y) >= p.w) qs_drawz(p, p.w - 1, y, QS_PEN(DIM), "…");
+    for (int y = 0; y < p.h; y++) {
+        qs_rich_draw(&a->details, (size_t)y, p, 0, y);
+        if (qs_rich_width(&a->details, g, (size_t)y) > p.w) qs_drawz(p, p.w - 1, y, QS_PEN(DIM), "…");
+    }
     if (!a->detail_hint.n || (int)a->detail_line >= p.h) return;
     int x = p.w - qs_text_width(g, a->detail_hint);
     bool over = qs_rich_width(&a->details, g, a->detail_line) > x - 1;
