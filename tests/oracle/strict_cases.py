@@ -311,6 +311,8 @@ def model():
         return prepared_fx()
     if roll < 0.42:
         return converted()
+    if roll < 0.44 and strict_layers.has_pt2e():
+        return strict_layers.prepared_pt2e(R)
     if roll < 0.5:
         return Float()
     if roll < 0.6:

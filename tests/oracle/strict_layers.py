@@ -2,6 +2,8 @@
 pruning, old and new parametrizations, shared parameters, wrappers, every observer. What this torch lacks, or has no engine for,
 raises when it is made; the caller takes another layer then."""
 import collections
+import copy
+import os
 
 import torch
 from torch import nn
@@ -25,6 +27,45 @@ def observers(tobs):
         else:
             out.append(cls)
     return out
+
+
+class Exported(nn.Module):
+    """What torch.export takes; prepare_qat_pt2e knows its convolution with the BatchNorm behind."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn, self.head = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ModuleList([nn.Linear(4, 2)])
+
+    def forward(self, x):
+        return self.head[0](torch.relu(self.bn(self.conv(x))).mean((2, 3)))
+
+
+def has_pt2e():
+    """torch 2.1 to 2.8: then it moved to torchao."""
+    try:
+        from torch.ao.quantization.quantizer import xnnpack_quantizer  # noqa: F401
+        return hasattr(torch.export, "export_for_training")
+    except (ImportError, AttributeError):
+        return False
+
+
+PT2E = {}  # an export takes seconds
+
+
+def prepared_pt2e(r):
+    """The graph module of prepare_qat_pt2e, before its first batch or after it."""
+    from torch.ao.quantization.quantize_pt2e import prepare_qat_pt2e
+    from torch.ao.quantization.quantizer import xnnpack_quantizer as xnn
+    kind = (r.random() < 0.5, r.random() < 0.5)
+    if kind not in PT2E:
+        os.environ.setdefault("USER", "nobody")  # torch asks for a name and a place for its cache
+        batch = (torch.randn(2, 3, 8, 8),)
+        graph = torch.export.export_for_training(Exported(), batch).module()
+        config = xnn.get_symmetric_quantization_config(is_per_channel=kind[0], is_qat=True)
+        PT2E[kind] = prepare_qat_pt2e(graph, xnn.XNNPACKQuantizer().set_global(config))
+        if kind[1]:
+            PT2E[kind](*batch)
+    return copy.deepcopy(PT2E[kind])
 
 
 class Old(nn.Module):
