@@ -249,6 +249,18 @@ static void on_resize(qs_app *a, int w, int h) {
     layout_all(a);
 }
 
+/* Those of each row a held key passes over nobody can read: they wait for the pause after it. */
+static void detail(qs_app *a, const qs_event *ev) {
+    uint64_t revision = qs_session_revision(a->s);
+    bool same = a->detailed.revision == revision && a->detailed.w == a->w && a->detailed.h == a->h;
+    a->detailed.stale = ev->kind == QS_EVENT_KEY && ev->hasty && same;
+    if (a->detailed.stale) return;
+    a->detailed.revision = revision;
+    a->detailed.w = a->w;
+    a->detailed.h = a->h;
+    qs_details_build(a);
+}
+
 unsigned qs_app_update(qs_app *a, const qs_event *ev) {
     a->reaction = 0;
     a->idle_wanted = false;
@@ -270,8 +282,9 @@ unsigned qs_app_update(qs_app *a, const qs_event *ev) {
         break;
     }
     qs_tree_note_selection(&a->tree);
-    qs_details_build(a);
-    return a->reaction | (a->idle_wanted || a->undiagnosed ? QS_APP_IDLE : 0u);
+    detail(a, ev);
+    bool idle = a->idle_wanted || a->undiagnosed || a->detailed.stale;
+    return a->reaction | (idle ? QS_APP_IDLE : 0u) | (a->detailed.stale ? QS_APP_PAUSE : 0u);
 }
 
 /* A message that needs more than its line takes those above, as many as it must. */

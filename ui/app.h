@@ -33,6 +33,7 @@ enum {
     QS_APP_REDRAW = 4,
     QS_APP_THEME = 16, /* qs_app_theme is another one now */
     QS_APP_IDLE = 8,   /* send an IDLE event when no key waits: something is left to be computed */
+    QS_APP_PAUSE = 32, /* ... but only when no more hasty ones come */
 };
 
 /* The session is borrowed, and must be refreshed. NULL when memory is out. */

@@ -214,6 +214,11 @@ struct qs_app {
         qs_arena arena;
     } cost;
     bool idle_wanted;
+    struct { /* what `details` is of */
+        uint64_t revision;
+        int w, h;
+        bool stale; /* it is of a row the cursor has left */
+    } detailed;
     unsigned reaction;
     uint32_t key;            /* the last one pressed: what tells depth 3 from depth 4 */
     bool lost_loaded;        /* the plan of a lost session was taken over: it is nowhere else now */

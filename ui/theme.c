@@ -87,7 +87,8 @@ static qs_style selected(qs_theme_id id, qs_palette palette, qs_paint paint) {
     if (palette != QS_PALETTE_256 || id == QS_THEME_NONE)
         return (qs_style){normal.fg, normal.bg, (uint8_t)(QS_ATTR_REVERSE | (s.attrs & QS_ATTR_BOLD))};
     if (s.bg != normal.bg) return s;
-    return (qs_style){look_of(id, paint)->selected256, themes[id].selected_bg, s.attrs};
+    return (qs_style){look_of(id, paint)->selected256, themes[id].selected_bg,
+                      (uint8_t)(s.attrs & ~QS_ATTR_BOLD)};
 }
 
 void qs_theme_init(qs_theme *t, qs_theme_id id) {

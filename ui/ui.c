@@ -4,10 +4,16 @@
 #include "ui/script.h"
 
 #include <langinfo.h>
+#include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
-/* A pause of the keyboard this long is time for what is nice to have. */
-enum { IDLE_MS = 30, SKIP_MAX = 8 };
+/* A pause of the keyboard this long is time for what is nice to have; and this long when keys come this fast.
+ */
+enum { IDLE_MS = 30, PAUSE_MS = 120, HASTY_MS = 120, SKIP_MAX = 8 };
+
+/* Over a line that may be slow, a held key draws a frame no more often than this. */
+enum { FRAME_MS = 80 };
 
 typedef struct loop {
     qs_app *app;
@@ -15,12 +21,45 @@ typedef struct loop {
     qs_term *term; /* NULL: the screen is only printed at the end */
     qs_script script;
     int w, h;
+    bool remote;              /* the terminal is at the other end of a network */
+    int64_t key_ms, drawn_ms; /* when the last key was pressed, and a frame drawn */
 } loop;
+
+static int64_t now_ms(void) {
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* Whether the key came hard on the heels of another. */
+static bool is_hasty(loop *l, const qs_event *ev) {
+    if (ev->kind != QS_EVENT_KEY) return false;
+    int64_t was = l->key_ms;
+    l->key_ms = now_ms();
+    return l->key_ms - was < HASTY_MS;
+}
+
+static bool is_remote(void) {
+    const char *tty = getenv("SSH_TTY"), *connection = getenv("SSH_CONNECTION");
+    return (tty && *tty) || (connection && *connection);
+}
+
+/* Until the next frame is due. */
+static int frame_ms(const loop *l, bool hasty) {
+    int64_t left = l->remote && hasty ? l->drawn_ms + FRAME_MS - now_ms() : 0;
+    return left > 0 ? (int)left : 0;
+}
+
+static int idle_ms(unsigned reaction) {
+    if (!(reaction & QS_APP_IDLE)) return -1;
+    return reaction & QS_APP_PAUSE ? PAUSE_MS : IDLE_MS;
+}
 
 static bool draw(loop *l, qs_err *e) {
     if (!qs_grid_resize(&l->grid, l->w, l->h)) return qs_nomem(e);
     qs_app_render(l->app, &l->grid);
     if (l->term) qs_term_show(l->term, &l->grid);
+    l->drawn_ms = now_ms();
     return true;
 }
 
@@ -67,17 +106,19 @@ static bool run_script(loop *l, bool *left, qs_err *e) {
 /* Keys typed ahead are taken together: over a slow line a frame nobody can see yet only delays the last one.
  * A key that is held down still moves something now and then. */
 static bool run_keyboard(loop *l, qs_err *e) {
-    qs_event ev;
+    qs_event ev = {.kind = QS_EVENT_NONE};
     unsigned reaction = QS_APP_IDLE;
     for (int skipped = 0;;) {
-        bool skip = skipped < SKIP_MAX && qs_term_pending(l->term);
+        int early = frame_ms(l, ev.hasty);
+        bool skip = skipped < SKIP_MAX && (early > 0 || qs_term_pending(l->term));
         skipped = skip ? skipped + 1 : 0;
         if (!skip && !draw(l, e)) return false;
-        qs_term_wait(l->term, skip ? 0 : reaction & QS_APP_IDLE ? IDLE_MS : -1, &ev);
-        if (skip && ev.kind == QS_EVENT_IDLE) { /* what waited was no key */
+        qs_term_wait(l->term, skip ? early : idle_ms(reaction), &ev);
+        if (skip && ev.kind == QS_EVENT_IDLE) { /* the frame is due, or what waited was no key */
             skipped = SKIP_MAX;
             continue;
         }
+        ev.hasty = is_hasty(l, &ev);
         if (!update(l, &ev, &reaction)) return true;
         react(l, reaction);
     }
@@ -108,7 +149,7 @@ static bool run(loop *l, const qs_ui_options *opt, qs_err *e) {
 }
 
 bool qs_ui_run(qs_session *s, const qs_ui_options *opt, qs_err *e) {
-    loop l = {.w = opt->width, .h = opt->height};
+    loop l = {.w = opt->width, .h = opt->height, .remote = is_remote()};
     bool utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0, ok = false;
     qs_app_options app = {.config = opt->config,
                           .ascii = opt->ascii || !utf8,

@@ -236,12 +236,17 @@ static void draw_gutter(const qs_app *a, qs_pane p, int y, const qs_row *row, ui
     if (row->role != QS_ROLE_NONE) qs_drawz(p, 3, y, QS_PEN(LETTER), letter);
 }
 
+/* On the selected row the sign before the name says it. */
+static qs_pen key_pen(const qs_row *row, bool selected) {
+    if (selected) return QS_PEN(NORMAL);
+    if (qs_status_get(row->status)->problem) return qs_status_pen(row->status);
+    return row->mark != QS_MARK_NONE ? qs_mark_pen(row->mark) : QS_PEN(NORMAL);
+}
+
 static void draw_key_name(const qs_app *a, qs_pane p, int x, int y, const qs_tree_node *n, qs_str label,
                           uint32_t node) {
     const qs_row *row = qs_compare_row(a->tree.c, n->row);
-    qs_pen pen = qs_status_get(row->status)->problem ? qs_status_pen(row->status)
-                 : row->mark != QS_MARK_NONE         ? qs_mark_pen(row->mark)
-                                                     : QS_PEN(NORMAL);
+    qs_pen pen = key_pen(row, node == qs_tree_selected(&a->tree));
     draw_gutter(a, qs_pane_sub(p, 0, 0, QS_GUTTER, p.h), y, row, n->row);
     x = qs_drawz(p, x, y, QS_PEN(DIM), "· ");
     if (label.n == 0) return (void)qs_drawz(p, x, y, pen, "\"\" (no name)");

@@ -150,10 +150,11 @@ static void test_cells_reach_the_screen(void **state) {
     draw_sample(&g, w, h);
     qs_term_show(t, &g);
     assert_int_equal(char_at(0, 0, &attrs, &pair), 0x2717);
-    assert_true(attrs & A_BOLD);
     pair_content(pair, &fg, &bg);
     qs_theme theme;
     qs_theme_init(&theme, QS_THEME_DEFAULT);
+    assert_int_equal(!!(attrs & A_BOLD),
+                     theme.style[QS_PALETTE_256][QS_PAINT_MISSING][0].attrs & QS_ATTR_BOLD);
     assert_int_equal(fg, theme.style[QS_PALETTE_256][QS_PAINT_MISSING][0].fg);
     assert_int_equal(bg, -1);
     assert_int_equal(char_at(1, 0, &attrs, &pair), 0x91cf);

@@ -97,7 +97,7 @@ static qs_event any_event(int w, int h) {
                           .y = (int)rnd((uint32_t)h + 2)};
     case 2: return (qs_event){.kind = QS_EVENT_PASTE, .text = qs_str_of(pastes[rnd(6)])};
     case 3: return (qs_event){.kind = QS_EVENT_IDLE};
-    default: return (qs_event){.kind = QS_EVENT_KEY, .key = any_key()};
+    default: return (qs_event){.kind = QS_EVENT_KEY, .key = any_key(), .hasty = rnd(2)};
     }
 }
 
@@ -371,6 +371,51 @@ static void test_undo_restores(void **unused) {
     }
 }
 
+static void details_text(const qs_app *app, qs_buf *out) {
+    out->n = 0;
+    for (size_t i = 0; i < qs_rich_lines(&app->details); i++) qs_rich_text(&app->details, i, out);
+    qs_buf_addc(out, 0);
+}
+
+/* A held key leaves the details behind; the pause after it brings those of where it came to, and the first
+ * key after a pause is not hasty. What the plan changes is told at once. */
+static void test_held_keys(void **unused) {
+    (void)unused;
+    qs_session *s = open_pair("float.pt", "qat.pt", "model.json");
+    qs_app *app = ui_app(s, false);
+    qs_event down = {.kind = QS_EVENT_KEY, .key = 'j', .hasty = true}, idle = {.kind = QS_EVENT_IDLE};
+    qs_event drop = {.kind = QS_EVENT_KEY, .key = 'd', .hasty = true};
+    qs_buf before = {0}, after = {0}, slow = {0};
+    ui_resize(app, 120, 40);
+    qs_app_update(app, &idle);
+    ui_key(app, 'E');
+    details_text(app, &before);
+    for (int i = 0; i < 3; i++) {
+        unsigned reaction = qs_app_update(app, &down);
+        assert_true((reaction & QS_APP_IDLE) && (reaction & QS_APP_PAUSE));
+    }
+    details_text(app, &after);
+    assert_string_equal(after.p, before.p);
+    assert_false(qs_app_update(app, &idle) & QS_APP_PAUSE);
+    details_text(app, &after);
+    for (int i = 0; i < 3; i++) ui_key(app, 'k');
+    details_text(app, &slow);
+    assert_string_equal(slow.p, before.p);
+    for (int i = 0; i < 3; i++) ui_key(app, 'j');
+    qs_app_update(app, &idle);
+    details_text(app, &slow);
+    assert_string_equal(slow.p, after.p);
+    assert_string_not_equal(after.p, before.p);
+    qs_app_update(app, &drop);
+    details_text(app, &slow);
+    assert_string_not_equal(slow.p, after.p);
+    qs_buf_free(&before);
+    qs_buf_free(&after);
+    qs_buf_free(&slow);
+    qs_app_free(app);
+    qs_session_free(s);
+}
+
 static void test_counts_add_up(void **unused) {
     (void)unused;
     qs_session *s = open_pair("float.pt", "qat.pt", "model.json");
@@ -533,6 +578,7 @@ int main(void) {
         cmocka_unit_test(test_pastes_are_no_keys),
         cmocka_unit_test(test_every_small_size),
         cmocka_unit_test(test_undo_restores),
+        cmocka_unit_test(test_held_keys),
         cmocka_unit_test(test_counts_add_up),
         cmocka_unit_test(test_marks_outlive_comparisons),
         cmocka_unit_test(test_every_command_is_reachable),
