@@ -121,7 +121,7 @@ static bool can_copy(const qs_app *a, const qs_row *row) {
 void qs_app_copy(qs_app *a) {
     pair_vec keys = {0};
     if (!qs_session_b(a->s)) {
-        qs_app_say(a, "there is no B to copy from: qatscope A B");
+        qs_app_say(a, "there is no B to copy from; B opens one");
     } else if (!gather(a, can_copy, &keys)) {
         qs_app_complain(a, "out of memory");
     } else if (keys.n == 0) {

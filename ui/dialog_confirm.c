@@ -34,7 +34,7 @@ static bool confirm_event(qs_app *a, const qs_event *ev) {
 
 static bool confirm_command(qs_app *a, qs_command c) {
     (void)a;
-    return c != QS_CMD_DIALOG_CANCEL; /* Enter agrees to nothing */
+    return c == QS_CMD_DIALOG_OK; /* Enter agrees to nothing */
 }
 
 const qs_view qs_view_confirm = {

@@ -52,14 +52,15 @@ void qs_search_for(qs_app *a, qs_str text) {
     bool wrapped;
     if (!qs_tree_search(&a->tree, text)) return qs_app_complain(a, "out of memory");
     if (text.n == 0) return;
+    const char *plain =
+        qs_search_is_plain(a->tree.search) ? " (as plain text: it is no regular expression)" : "";
     if (a->tree.hits == 0)
-        return qs_app_complain(a, "no key matches \"%.*s\"%s", QS_FMT(text),
-                               qs_tree_filtered(&a->tree) ? " among those the filter shows" : "");
+        return qs_app_complain(a, "no key matches \"%.*s\"%s%s", QS_FMT(text),
+                               qs_tree_filtered(&a->tree) ? " among those the filter shows" : "", plain);
     uint32_t row = qs_tree_selected_row(&a->tree);
     if (row == QS_NO_INDEX || !qs_tree_row_has(&a->tree, row, QS_KEY_HIT))
         qs_tree_seek(&a->tree, QS_KEY_HIT, 1, &wrapped);
-    qs_app_say(a, "%u %s; n and N go on%s", a->tree.hits, qs_plural(a->tree.hits, "key", "keys"),
-               qs_search_is_plain(a->tree.search) ? " (as plain text: it is no regular expression)" : "");
+    qs_app_say(a, "%u %s; n and N go on%s", a->tree.hits, qs_plural(a->tree.hits, "key", "keys"), plain);
 }
 
 void qs_save_plan_as(qs_app *a, qs_str typed) {

@@ -83,7 +83,7 @@ static void key_title(qs_app *a, const qs_row *row, bool brief) {
     const qs_manifest *m = qs_session_target(a->s);
     qs_pen pen = qs_status_pen(row->status);
     qs_rich_line(r);
-    qs_rich_add(r, QS_PEN(STRONG), row->key);
+    qs_rich_add(r, QS_PEN(STRONG), row->key.n ? row->key : QS_STR("\"\" (no name)"));
     qs_rich_addf(r, QS_PEN(NORMAL), "  ");
     qs_rich_addf(r, pen, "%s", qs_status_get(row->status)->name);
     if (row->role != QS_ROLE_NONE) qs_rich_addf(r, QS_PEN(LETTER), " · %s", qs_role_name(row->role));
@@ -483,7 +483,7 @@ void qs_details_full(qs_app *a) {
     page_quantizer(a, row);
     qs_rich_line(&a->details);
     plan_line(a, row);
-    if (row->status != QS_STATUS_OK) advice_line(a, row);
+    if (row->status != QS_STATUS_OK && row->status != QS_STATUS_NONE) advice_line(a, row);
     qs_rich_line(&a->details);
     qs_rich_addf(&a->details, qs_status_pen(row->status), "%s", qs_status_get(row->status)->name);
     qs_rich_addf(&a->details, QS_PEN(NORMAL), ": %s", qs_status_get(row->status)->help);

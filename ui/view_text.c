@@ -61,7 +61,8 @@ void qs_message_open(qs_app *a) {
     qs_rich *r = &a->text.text;
     qs_buf message = {0};
     if (!v)
-        return qs_app_say(a, "there is no model to compare with: qatscope A -m MANIFEST, or qatscope A B");
+        return qs_app_say(
+            a, "there is no model to compare with; B opens a checkpoint that loads, :open-model a manifest");
     if (!qs_verdict_message(v, &message) || message.failed) {
         qs_buf_free(&message);
         return qs_app_complain(a, "out of memory");

@@ -67,7 +67,10 @@ static void trace_close(qs_app *a) {
 void qs_trace_open(qs_app *a) {
     const qs_verdict *v = qs_session_verdict(a->s);
     qs_err e = QS_ERR_INIT;
-    if (!v) return qs_app_say(a, "nothing says what the model expects: open a manifest or a second file");
+    if (!v)
+        return qs_app_say(
+            a,
+            "nothing says what the model expects; B opens a checkpoint that loads, :open-model a manifest");
     if (!(a->trace = calloc(1, sizeof *a->trace))) return qs_app_complain(a, "out of memory");
     if (!qs_trace_make(qs_session_resolution(a->s), v, &a->trace->trace, &e)) {
         trace_close(a);

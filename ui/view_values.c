@@ -355,13 +355,15 @@ static void draw_side_line(const qs_app *a, qs_pane p, int y, int side) {
                      s->t->q_zero_point);
     const qs_stats_entry *st = qs_app_stats(a, s->t);
     if (!st || st->failed || st->stats.n < 2) return; /* one number says all there is */
+    /* What is wrong first: the end may not be seen. */
     char text[300];
     const qs_stats *m = &st->stats;
-    snprintf(text, sizeof text,
-             "NaN %" PRIu64 " inf %" PRIu64 " zeros %" PRIu64 "  min %.5g max %.5g mean %.4g std %.4g",
-             m->nan, m->inf, m->zero, m->min, m->max, m->mean, m->std);
-    qs_draw_fit(p, x + 2, y, p.w - x - 2, m->nan || m->inf ? QS_PEN(STRONG) : QS_PEN(DIM), qs_str_of(text),
-                false);
+    int n = 0;
+    if (m->nan || m->inf)
+        n = snprintf(text, sizeof text, "NaN %" PRIu64 " inf %" PRIu64 "  ", m->nan, m->inf);
+    snprintf(text + n, sizeof text - (size_t)n, "min %.5g max %.5g mean %.4g std %.4g  zeros %" PRIu64,
+             m->min, m->max, m->mean, m->std, m->zero);
+    qs_draw_fit(p, x + 2, y, p.w - x - 2, n ? QS_PEN(STRONG) : QS_PEN(DIM), qs_str_of(text), false);
 }
 
 static void values_draw(const qs_app *a, qs_grid *g) {

@@ -195,8 +195,8 @@ static bool fail_wanted(const qs_checkpoint *c, const char *wanted, qs_err *e) {
     char choices[300], name[80];
     list_choices(c, choices, sizeof choices);
     qs_str_printable(qs_str_of(wanted), name, sizeof name);
-    return qs_fail(e, QS_E_USAGE, "--root %s names no state dict or module of this file; choose from: %s",
-                   name, choices);
+    return qs_fail(e, QS_E_USAGE, "\"%s\" is no state dict or module of this file; choose from: %s", name,
+                   choices);
 }
 
 static bool choose_wanted(qs_checkpoint *c, const char *wanted, qs_err *e) {

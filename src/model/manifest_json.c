@@ -277,8 +277,17 @@ static size_t find_bad(const char *json, size_t n) {
     return SIZE_MAX;
 }
 
+/* A zip or a pickle: what torch.save writes. */
+static bool is_checkpoint(const char *data, size_t n) {
+    return n > 4 && (memcmp(data, "PK\3\4", 4) == 0 || data[0] == '\x80');
+}
+
 static bool parse_json(const char *json, size_t n, cJSON **out, qs_err *e) {
     const char *end = json;
+    if (is_checkpoint(json, n))
+        return qs_fail(e, QS_E_INPUT,
+                       "is a checkpoint, not a manifest: give it as B, or make a manifest of it with "
+                       "`qatscope manifest`");
     size_t bad_byte = find_bad(json, n);
     if (bad_byte != SIZE_MAX) return syntax_error(json, n, bad_byte, e);
     cJSON *root = cJSON_ParseWithLengthOpts(json, n, &end, false);

@@ -3,7 +3,10 @@
  * With UPDATE_GOLDEN=1 in the environment the files are written instead: look at the diff.
  *   #! a FILE, #! b FILE, #! m FILE   in tests/fixtures/ui
  *   #! size 80x24 120x40              default: both
- *   #! charset utf8 ascii             default: both */
+ *   #! charset utf8 ascii             default: both
+ *   #! run                            the keys after it begin anew: one screen after the other in the same
+ * file
+ *   #! tail 3                         only these last lines of each screen: where messages are */
 #include "base/file.h"
 #include "ui/ui.h"
 
@@ -25,7 +28,7 @@ static bool updating;
 
 typedef struct screen_case {
     char a[64], b[64], m[64];
-    char sizes[64], charsets[64];
+    char sizes[64], charsets[64], tail[64];
 } screen_case;
 
 static void directive(screen_case *c, const char *line) {
@@ -39,7 +42,9 @@ static void directive(screen_case *c, const char *line) {
                : strcmp(word, "m") == 0       ? c->m
                : strcmp(word, "size") == 0    ? c->sizes
                : strcmp(word, "charset") == 0 ? c->charsets
+               : strcmp(word, "tail") == 0    ? c->tail
                                               : NULL;
+    if (strcmp(word, "run") == 0) return;
     assert_non_null(to);
     snprintf(to, 64, "%.*s", (int)n, rest);
 }
@@ -69,7 +74,7 @@ static qs_session *open_session(const screen_case *c) {
     return s;
 }
 
-static char *run_case(const screen_case *c, const char *keys, int w, int h, bool ascii) {
+static char *run_keys(const screen_case *c, const char *keys, int w, int h, bool ascii) {
     char *out = NULL;
     size_t n = 0;
     qs_err e = QS_ERR_INIT;
@@ -85,7 +90,34 @@ static char *run_case(const screen_case *c, const char *keys, int w, int h, bool
     bool ok = qs_ui_run(s, &opt, &e);
     fclose(opt.dump);
     qs_session_free(s);
-    if (!ok) fail_msg("%s", e.msg);
+    if (!ok) fail_msg("%s: %s", keys, e.msg);
+    return out;
+}
+
+/* The last `lines` lines of a screen of h; a line about the cursor may come after them. */
+static const char *tail_of(const char *screen, int h, int lines) {
+    for (int y = 0; y < h - lines; y++) screen = strchr(screen, '\n') + 1;
+    return screen;
+}
+
+/* What stands before the first "#! run" is for all runs. */
+static char *run_case(const screen_case *c, char *keys, int w, int h, bool ascii) {
+    static const char mark[] = "#! run\n";
+    char *next = strstr(keys, mark), *out = NULL;
+    size_t n = 0;
+    if (!next) return run_keys(c, keys, w, h, ascii);
+    FILE *all = open_memstream(&out, &n);
+    assert_non_null(all);
+    while (next) {
+        char *from = next + strlen(mark);
+        next = strstr(from, mark);
+        if (next) *next = 0;
+        char *screen = run_keys(c, from, w, h, ascii);
+        fprintf(all, "== %s%s", from, c->tail[0] ? tail_of(screen, h, atoi(c->tail)) : screen);
+        free(screen);
+        if (next) *next = *mark;
+    }
+    fclose(all);
     return out;
 }
 
