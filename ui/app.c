@@ -283,7 +283,7 @@ unsigned qs_app_update(qs_app *a, const qs_event *ev) {
     }
     qs_tree_note_selection(&a->tree);
     detail(a, ev);
-    bool idle = a->idle_wanted || a->undiagnosed || a->detailed.stale;
+    bool idle = a->idle_wanted || a->undiagnosed || a->detailed.stale || qs_made_wanted(a);
     return a->reaction | (idle ? QS_APP_IDLE : 0u) | (a->detailed.stale ? QS_APP_PAUSE : 0u);
 }
 

@@ -11,7 +11,7 @@
 #include "ui/rich.h"
 #include "ui/tree.h"
 
-enum { QS_VIEWS_MAX = 8, QS_STATS_MAX = 64, QS_CANDIDATES_MAX = 64 };
+enum { QS_VIEWS_MAX = 8, QS_STATS_MAX = 64, QS_CANDIDATES_MAX = 64, QS_MADE_MAX = 128 };
 
 typedef struct qs_view {
     const char *name;
@@ -206,6 +206,15 @@ struct qs_app {
         uint64_t revision;
         char text[300];
     } made;
+    struct { /* numbers the plan makes, of rows that are or were on the screen */
+        uint64_t revision;
+        size_t n, at; /* the next one takes the place of the oldest */
+        struct {
+            const qs_row *row;
+            double value;
+            bool known;
+        } cell[QS_MADE_MAX];
+    } numbers;
     struct {
         const qs_row *row; /* whose quantizer, or whose that rounds it, is described */
         uint64_t revision;
@@ -305,6 +314,13 @@ void qs_app_versions(qs_app *a);
 bool qs_app_next_target(const qs_app *a, uint32_t *row);
 /* Save plan or result where a lost terminal leaves them; in rescue.c of the core. */
 void qs_app_hangup(qs_app *a);
+
+/* ---- made.c: what the plan makes, computed when no key waits ---- */
+/* The one number of an entry the plan makes; false while it is not known. */
+bool qs_made_number(const qs_app *a, const qs_row *row, double *value);
+/* Whether some number on the screen is still to be computed; and compute those, until a key waits. */
+bool qs_made_wanted(const qs_app *a);
+void qs_made_idle(qs_app *a);
 
 /* ---- stats.c ---- */
 /* Known statistics, or NULL. */

@@ -44,14 +44,19 @@ void qs_shape_cell(qs_shape shape, bool known, qs_dtype dtype, char *out, size_t
         snprintf(out, cap, "%s", text);
 }
 
+/* Whole numbers as they are; a double holds those below 2^53 exactly. */
+static void number_cell(double v, char *out, size_t cap) {
+    bool whole = fabs(v) < 9e15 && v == (double)(int64_t)v;
+    snprintf(out, cap, whole ? "%.0f" : "%.5g", v);
+}
+
 /* A number is worth more than the shape of one. */
 static bool scalar_cell(const qs_checkpoint *from, const qs_tensor *t, char *out, size_t cap) {
     if (t->bad || t->kind != QS_TENSOR_DENSE || qs_shape_numel(t->shape) != 1) return false;
     double v;
     qs_err e = QS_ERR_INIT;
     if (!qs_tensor_read_doubles(from, t, 0, 1, &v, &e)) return false;
-    /* Whole numbers as they are; a double holds those below 2^53 exactly. */
-    snprintf(out, cap, v == (double)(int64_t)v && fabs(v) < 9e15 ? "%.0f" : "%.5g", v);
+    number_cell(v, out, cap);
     return true;
 }
 
@@ -67,8 +72,11 @@ static void result_cell(const qs_app *a, const qs_row *row, char *out, size_t ca
     const qs_resolved *x = qs_resolution_entry(r, row->r);
     const qs_checkpoint *from = NULL;
     const qs_tensor *t = qs_resolved_tensor(r, x, &from);
+    double made;
     if (t)
         tensor_cell(from, t, out, cap);
+    else if (qs_made_number(a, row, &made))
+        number_cell(made, out, cap);
     else if (qs_resolved_is_made(x))
         qs_shape_cell(x->shape, x->shape_known, x->dtype, out, cap);
     else if (x->mark == QS_MARK_DROPPED)

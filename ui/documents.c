@@ -69,6 +69,7 @@ static void forget_values(qs_app *a) {
     a->documents++;
     a->stats_n = a->stats_at = 0;
     a->made.row = NULL;
+    a->numbers.n = a->numbers.at = 0;
     a->cost.row = NULL;
 }
 

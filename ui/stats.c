@@ -69,54 +69,8 @@ bool qs_app_need_stats(qs_app *a, const qs_checkpoint *from, const qs_tensor *t)
     return has_values(t) && (qs_app_stats(a, t) || compute(a, from, t, "reading the values"));
 }
 
-/* "value 0.0015, observed from ..." of an entry the plan makes. */
-static void describe_made(qs_app *a, const qs_row *row, const qs_resolved *x) {
-    qs_arena arena = {0};
-    qs_err e = QS_ERR_INIT;
-    qs_fill f;
-    double v = 0;
-    a->made.row = row;
-    a->made.revision = qs_session_revision(a->s);
-    if (!qs_resolved_fill(qs_session_resolution(a->s), x, NULL, &arena, &f, &e)) {
-        snprintf(a->made.text, sizeof a->made.text, "%.290s", e.msg);
-    } else {
-        size_t n = qs_dtype_get(f.dtype)->size ? f.bytes / qs_dtype_get(f.dtype)->size : 0;
-        if (n) qs_to_doubles(f.dtype, f.data, 1, &v);
-        const char *origin = f.origin ? f.origin : "made";
-        if (n)
-            snprintf(a->made.text, sizeof a->made.text, "%s %.9g, %.200s", n > 1 ? "first value" : "value", v,
-                     origin);
-        else
-            snprintf(a->made.text, sizeof a->made.text, "empty, %.200s", origin);
-    }
-    qs_arena_free(&arena);
-}
-
-/* What rounding costs the weight of the row's quantizer; of a very large one the page of all details tells.
- */
-static void measure_cost(qs_app *a, const qs_row *row) {
-    char room[QS_LINE_MAX];
-    qs_err e = QS_ERR_INIT;
-    qs_str block = qs_quantizer_of(row, room),
-           weight = qs_str_sub(block, 0, qs_str_find(block, QS_STR("_fake_quant")));
-    uint32_t i = qs_compare_find(a->tree.c, weight);
-    const qs_row *of = i == QS_NO_INDEX ? NULL : qs_compare_row(a->tree.c, i);
-    if (a->layout.details_h < 6 || block.n == 0 || !qs_session_target(a->s) || !of || of->r == QS_NO_INDEX)
-        return;
-    if (a->cost.row == row && a->cost.revision == qs_session_revision(a->s)) return;
-    qs_arena_free(&a->cost.arena);
-    a->cost.row = row;
-    a->cost.revision = qs_session_revision(a->s);
-    const qs_resolved *x = qs_resolution_entry(qs_session_resolution(a->s), of->r);
-    a->cost.known = x->shape_known && qs_shape_numel(x->shape) <= MEASURED &&
-                    qs_session_preview_init(a->s, block, QS_INIT_OBSERVED, &a->cost.arena, &a->cost.of, &e) &&
-                    a->cost.of.weight.n;
-}
-
 /* The values of the selected row, on both sides. */
-void qs_app_idle(qs_app *a) {
-    if (!qs_app_diagnose_while(a, NULL)) return; /* a key waits */
-    if (a->values) return qs_values_stats(a, true);
+static void selected_values(qs_app *a) {
     uint32_t i = qs_tree_selected_row(&a->tree);
     if (i == QS_NO_INDEX) return;
     const qs_row *row = qs_compare_row(a->tree.c, i);
@@ -125,8 +79,13 @@ void qs_app_idle(qs_app *a) {
     const qs_resolved *x = row->r == QS_NO_INDEX ? NULL : qs_resolution_entry(r, row->r);
     const qs_tensor *t = x ? qs_resolved_tensor(r, x, &from) : NULL;
     if (t) qs_app_want_stats(a, from, t, true);
-    if (x && qs_resolved_is_made(x)) describe_made(a, row, x);
     t = row->b == QS_NO_INDEX ? NULL : qs_entry_tensor(b, qs_checkpoint_entry(b, row->b));
     if (t) qs_app_want_stats(a, b, t, true);
-    measure_cost(a, row);
+}
+
+void qs_app_idle(qs_app *a) {
+    if (!qs_app_diagnose_while(a, NULL)) return; /* a key waits */
+    if (a->values) return qs_values_stats(a, true);
+    selected_values(a);
+    qs_made_idle(a);
 }

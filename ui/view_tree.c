@@ -75,8 +75,14 @@ static void draw_title(const qs_app *a, qs_pane p) {
     }
 }
 
+/* Without its name, or not at all, where there is no room for it. */
 static int draw_count(qs_pane p, int x, int y, qs_status s, uint32_t n) {
-    x = qs_drawf(p, x, y, qs_status_pen(s), "%s %u", qs_status_get(s)->glyph, n);
+    char text[32];
+    snprintf(text, sizeof text, "%s %u", qs_status_get(s)->glyph, n);
+    int number = qs_text_width(p.g, qs_str_of(text)), name = (int)strlen(qs_status_get(s)->name) + 1;
+    if (x + number > p.w) return x;
+    x = qs_drawz(p, x, y, qs_status_pen(s), text);
+    if (x + name > p.w) return x + 2;
     return qs_drawf(p, x, y, QS_PEN(NORMAL), " %s", qs_status_get(s)->name) + 2;
 }
 
@@ -90,7 +96,7 @@ static int draw_counts(const qs_app *a, qs_pane p, int x) {
         uint32_t n = root->count_status[order[i]];
         bool always =
             order[i] == QS_STATUS_MISSING || order[i] == QS_STATUS_UNEXPECTED || order[i] == QS_STATUS_OK;
-        if ((n || always) && x < p.w - 12) x = draw_count(p, x, 1, order[i], n);
+        if (n || always) x = draw_count(p, x, 1, order[i], n);
     }
     return x;
 }
