@@ -1,7 +1,7 @@
 # Sourced by ui/demo.sh, tests/run.sh and screenshots/make.sh: `need PACKAGE ...` installs what is missing with apt, with
 # sudo when not root; on other systems it names the packages and stops.
 BUILD_PACKAGES="gcc libc6-dev make cmake pkg-config libncurses-dev libzip-dev zlib1g-dev libcjson-dev libpcre2-dev"
-TEST_PACKAGES="libcmocka-dev python3 python3-torch python3-numpy tmux clang libclang-rt-dev"
+TEST_PACKAGES="libcmocka-dev python3 python3-torch python3-torchvision python3-numpy tmux clang libclang-rt-dev"
 SHOT_PACKAGES="xvfb xterm xdotool imagemagick x11-utils fonts-dejavu-core"
 
 have_package() {

@@ -56,6 +56,24 @@ static void add_forward(qs_rich *r, const qs_app *a, const qs_verdict *v) {
     }
 }
 
+static void add_own_code(qs_rich *r, const qs_verdict *v) {
+    uint32_t n = 0;
+    for (size_t i = 0; i < qs_verdict_count(v); i++) {
+        const qs_finding *f = qs_verdict_finding(v, i);
+        if (f->kind != QS_FIND_OWN_CODE || n++ >= FORWARD_SHOWN) continue;
+        qs_rich_line(r);
+        if (n == 1) {
+            qs_rich_line(r);
+            qs_rich_addf(r, QS_PEN(LETTER), "as far as torch's and torchvision's code goes: ");
+            qs_rich_line(r);
+        }
+        qs_rich_addf(r, QS_PEN(NORMAL), "  ");
+        qs_rich_add(r, QS_PEN(STRONG), f->key.n ? f->key : QS_STR("the model itself"));
+        qs_rich_line(r);
+        qs_rich_addf(r, QS_PEN(NORMAL), "    %s", f->note);
+    }
+}
+
 void qs_message_open(qs_app *a) {
     const qs_verdict *v = qs_session_verdict(a->s);
     qs_rich *r = &a->text.text;
@@ -88,6 +106,7 @@ void qs_message_open(qs_app *a) {
         qs_rich_addf(r, QS_PEN(NORMAL), "%s", a->versions);
     }
     add_forward(r, a, v);
+    add_own_code(r, v);
     if (a->diagnosis && a->diagnosis->evidence[0]) {
         qs_rich_line(r);
         qs_rich_line(r);

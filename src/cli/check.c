@@ -11,6 +11,7 @@ static const char *const kind_names[] = {
     [QS_FIND_RAISES] = "raises",       [QS_FIND_RESIZED] = "resized",
     [QS_FIND_INJECTED] = "injected",   [QS_FIND_CAST] = "cast",
     [QS_FIND_TRUNCATED] = "truncated", [QS_FIND_FORWARD] = "forward",
+    [QS_FIND_OWN_CODE] = "own code",
 };
 enum { KINDS = sizeof kind_names / sizeof *kind_names, SHOWN = 10 };
 
@@ -43,13 +44,14 @@ static void print_advice(const qs_verdict *v) {
         [QS_FIND_CAST] = "of another dtype",
         [QS_FIND_TRUNCATED] = "CUT SHORT while loading",
         [QS_FIND_FORWARD] = "would load and FAIL LATER",
+        [QS_FIND_OWN_CODE] = "of modules that load by code of their own",
     };
     size_t count[KINDS] = {0};
     for (size_t i = 0; i < qs_verdict_count(v); i++) {
         const qs_finding *f = qs_verdict_finding(v, i);
         if (!is_advice(f->kind) || ++count[f->kind] > SHOWN) continue;
         fprintf(stderr, "%s: ", kind_names[f->kind]);
-        qs_str_fput_printable(f->key, stderr);
+        qs_str_fput_printable(f->key.n ? f->key : QS_STR("the model itself"), stderr);
         fprintf(stderr, ": %s\n", f->note);
     }
     for (int k = 0; k < KINDS; k++)
@@ -189,7 +191,7 @@ static void print_line(const char *file, const qs_verdict *v) {
         [QS_FIND_MISSING] = "missing",       [QS_FIND_UNEXPECTED] = "unexpected",
         [QS_FIND_SIZE] = "of another shape", [QS_FIND_COPY] = "that cannot be copied",
         [QS_FIND_RAISES] = "that raise",     [QS_FIND_FORWARD] = "that fail later",
-        [QS_FIND_TRUNCATED] = "cut short",
+        [QS_FIND_TRUNCATED] = "cut short",   [QS_FIND_OWN_CODE] = "that load by code of their own",
     };
     size_t count[KINDS] = {0};
     for (size_t i = 0; i < qs_verdict_count(v); i++) count[qs_verdict_finding(v, i)->kind]++;

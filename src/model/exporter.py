@@ -23,10 +23,37 @@ def class_path(cls):
     return path if path.endswith("." + cls.__name__) else "%s.%s" % (cls.__module__, cls.__name__)
 
 
+def is_known(name):
+    """Code that qatscope follows: torch's and torchvision's, but for one class that rebuilds itself."""
+    return name.partition(".")[0] in ("torch", "torchvision") and "mnasnet" not in name
+
+
 def loader(cls):
-    """torch's own class whose _load_from_state_dict runs, when the class itself does not say so."""
-    own = [c for c in cls.__mro__ if "_load_from_state_dict" in vars(c) and c.__module__.startswith("torch.")]
+    """The class of theirs whose _load_from_state_dict runs, when the class itself does not say so."""
+    own = [c for c in cls.__mro__ if "_load_from_state_dict" in vars(c) and is_known(c.__module__)]
     return own[0] if own and own[0] is not torch.nn.Module else None
+
+
+def hook_path(hook):
+    hook = getattr(hook, "hook", hook)  # torch's own wrapper
+    hook = getattr(hook, "func", hook)  # functools.partial
+    hook = getattr(hook, "__func__", hook)
+    named = hook if hasattr(hook, "__qualname__") else type(hook)
+    return "%s.%s" % (named.__module__, named.__qualname__)
+
+
+def own_code(module, top):
+    """What else runs when the module is loaded; nobody but it knows what that does to the state dict."""
+    out = []
+    for name in ("_load_from_state_dict", "load_state_dict") if top else ("_load_from_state_dict",):
+        for cls in type(module).__mro__:
+            if name in vars(cls) and not is_known(cls.__module__):
+                out.append("%s.%s" % (class_path(cls), name))
+    for name in ("_load_state_dict_pre_hooks", "_load_state_dict_post_hooks"):
+        for hook in getattr(module, name, {}).values():
+            if not is_known(hook_path(hook)):
+                out.append(hook_path(hook))
+    return ", ".join(out)
 
 
 def plain(value):
@@ -52,14 +79,19 @@ def quantizer(module):
     return out
 
 
-def describe(module):
+def describe(module, top):
     cls = type(module)
     out = {"class": class_path(cls), "version": getattr(module, "_version", 1)}
     base = loader(cls)
     if base is not None and not cls.__module__.startswith("torch."):
         out["base"] = class_path(base)
+    own = own_code(module, top)
+    if own:
+        out["own_code"] = own
     if getattr(torch.nn.Module, "set_extra_state", None) not in (None, getattr(cls, "set_extra_state", None)):
         out["extra_state"] = True
+    if getattr(base, "__name__", "") == "QuantizableSqueezeExcitation" and hasattr(module, "qconfig"):
+        out["qconfig"] = True  # it loads otherwise then
     buffers = module._buffers
     if {"fake_quant_enabled", "min_val", "min_vals"} & set(buffers) or hasattr(module, "quant_min"):
         out.update(quantizer(module))
@@ -108,7 +140,7 @@ def manifest(model):
     stack = [("", model)]
     while stack:
         prefix, module = stack.pop()
-        modules[prefix] = None if module is None else describe(module)
+        modules[prefix] = None if module is None else describe(module, module is model)
         if module is None:
             continue
         dot, seen = prefix + "." if prefix else "", set()

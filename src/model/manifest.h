@@ -40,7 +40,10 @@ typedef struct qs_module {
                                            entries of one module are adjacent */
     qs_str same_as;   /* path of the first place where this very module object is; n == 0 if this is it */
     bool inferred;    /* class guessed from the keys, not read off a model */
+    qs_str own_code;  /* what runs when this module loads and is neither torch's nor torchvision's:
+                         "my.Block._load_from_state_dict, my.strip"; n == 0: nothing */
     bool extra_state; /* overrides set_extra_state: takes a key "_extra_state" */
+    bool qconfig;     /* it has a qconfig: of classes only whose loading asks for one */
     bool none;        /* registered as None: a key below it is neither loaded nor unexpected */
     qs_module_attrs attrs;
 } qs_module;

@@ -79,9 +79,11 @@ static bool read_module_field(reader *r, const cJSON *j, qs_module *mod) {
     if (!strcmp(j->string, "class")) return read_STR(r, j, "class", &mod->class_name);
     if (!strcmp(j->string, "base")) return read_STR(r, j, "base", &mod->base);
     if (!strcmp(j->string, "same_as")) return read_STR(r, j, "same_as", &mod->same_as);
+    if (!strcmp(j->string, "own_code")) return read_STR(r, j, "own_code", &mod->own_code);
     if (!strcmp(j->string, "version")) return read_version(r, j, &mod->version);
     if (!strcmp(j->string, "inferred")) return read_bool(r, j, "inferred", &mod->inferred);
     if (!strcmp(j->string, "extra_state")) return read_bool(r, j, "extra_state", &mod->extra_state);
+    if (!strcmp(j->string, "qconfig")) return read_bool(r, j, "qconfig", &mod->qconfig);
     if (!strcmp(j->string, "none")) return read_bool(r, j, "none", &mod->none);
 #define QS_MODULE_ATTR(KIND, field)                                                                          \
     if (!strcmp(j->string, #field)) return read_##KIND(r, j, #field, &mod->attrs.field);

@@ -54,8 +54,10 @@ static void print_module(qs_buf *b, const qs_module *mod) {
     if (mod->version >= 0) add_INT(b, "version", mod->version);
     add_STR(b, "base", mod->base);
     add_STR(b, "same_as", mod->same_as);
+    add_STR(b, "own_code", mod->own_code);
     if (mod->inferred) add_BOOL(b, "inferred", 1);
     if (mod->extra_state) add_BOOL(b, "extra_state", 1);
+    if (mod->qconfig) add_BOOL(b, "qconfig", 1);
 #define QS_MODULE_ATTR(KIND, field) add_##KIND(b, #field, mod->attrs.field);
 #include "model/manifest_attr.def"
 #undef QS_MODULE_ATTR

@@ -181,6 +181,7 @@ static qs_status status_of_finding(qs_finding_kind k) {
     case QS_FIND_TRUNCATED:
     case QS_FIND_FORWARD: return QS_STATUS_TOLERATED;
     case QS_FIND_CAST: return QS_STATUS_DTYPE;
+    case QS_FIND_OWN_CODE: break; /* of a module, not of a key */
     }
     return QS_STATUS_OK;
 }

@@ -222,10 +222,7 @@ static const char *copy_fails(const strict_run *r, const qs_expected *x, const s
                        from != '?'
                    ? "Only Tensors of floating point and complex dtype can require gradients"
                    : NULL;
-    if (from == 'Q' && to != 'Q' && to != '?')
-        return "Copying from quantized Tensor to non-quantized Tensor is not allowed, please use dequantize "
-               "to get a "
-               "float Tensor from a quantized Tensor";
+    if (from == 'Q' && to != 'Q' && to != '?') return QS_STRICT_COPY_Q;
     return NULL;
 }
 
@@ -391,6 +388,12 @@ static bool load_all(strict_run *r) {
         if (r->mod->none) continue;
         r->version = r->src->version(r->src->ctx, r->mod->name);
         r->replaced_count = 0;
+        if (r->mod->own_code.n &&
+            !qs_strict_advise(
+                r, QS_FIND_OWN_CODE, r->mod->name,
+                "while it loads, code of its own may change the dict, which qatscope cannot follow: %.*s",
+                QS_FMT(r->mod->own_code)))
+            return false;
         if (!qs_strict_load(r, qs_strict_class_of(r->mod))) return false;
     }
     return true;

@@ -10,8 +10,9 @@
 /* The state dict that would be loaded: any source of (key, shape, dtype) in order, and versions. */
 typedef struct qs_strict_source {
     uint32_t count;
-    /* Entry i; python_type is NULL for tensors, else what type(value).__name__ prints: "list". A lazy module's
-     * parameter that has no shape yet is "UninitializedParameter", its buffer "UninitializedBuffer". */
+    /* Entry i; python_type is NULL for tensors, else what type(value).__name__ prints: "list". A lazy
+     * module's parameter that has no shape yet is "UninitializedParameter", its buffer "UninitializedBuffer".
+     */
     void (*entry)(const void *ctx, uint32_t i, qs_str *key, qs_shape *shape, qs_dtype *dtype,
                   const char **python_type);
     uint32_t (*find)(const void *ctx, qs_str key);      /* index or UINT32_MAX */
@@ -39,6 +40,8 @@ typedef enum qs_finding_kind {
     QS_FIND_CAST,      /* tolerated: another dtype, copy_ casts */
     QS_FIND_TRUNCATED, /* tolerated, and dangerous: [n] into [] takes the first element */
     QS_FIND_FORWARD,   /* loads, and fails later in forward */
+    QS_FIND_OWN_CODE,  /* of a module, by its name: runs code that nobody here knows, so that all else may
+                          differ */
 } qs_finding_kind;
 
 typedef struct qs_finding {

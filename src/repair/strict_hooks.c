@@ -98,8 +98,9 @@ static bool rename_key(strict_run *r, qs_str key, size_t at, const char *inserte
     return !v.there || (qs_strict_pop(r, key) && qs_strict_put(r, now, v));
 }
 
-/* ActivationWrapper._pre_load_state_dict_hook (torch/distributed/algorithms/_checkpoint/checkpoint_wrapper.py):
- * state dicts do not name the wrapper, so every key below it gets the name back. */
+/* ActivationWrapper._pre_load_state_dict_hook
+ * (torch/distributed/algorithms/_checkpoint/checkpoint_wrapper.py): state dicts do not name the wrapper, so
+ * every key below it gets the name back. */
 static bool wrap_checkpoint(strict_run *r) {
     qs_str name = r->mod->name, key;
     size_t at = name.n + (name.n > 0);

@@ -15,7 +15,8 @@ static const struct {
 
 strict_class qs_strict_class_of(const qs_module *mod) {
     qs_str name = mod->base.n ? mod->base : mod->class_name;
-    if (!qs_str_starts(name, QS_STR("torch."))) return STRICT_PLAIN;
+    if (!qs_str_starts(name, QS_STR("torch.")) && !qs_str_starts(name, QS_STR("torchvision.")))
+        return STRICT_PLAIN;
     qs_str leaf = qs_str_leaf(name);
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
         if ((!*classes[i].leaf || qs_str_is(leaf, classes[i].leaf)) &&
@@ -182,8 +183,14 @@ static bool load_fakequant(strict_run *r) {
            qs_strict_check_quantizer(r) && qs_strict_check_values(r) && qs_strict_base(r, true);
 }
 
+static bool is_quantized(const strict_value *v) {
+    return v->dtype != QS_DTYPE_UNKNOWN && qs_dtype_get(v->dtype)->kind == 'Q';
+}
+
 /* self.scale.data.copy_(val): val must broadcast to the model's [1]. */
 static bool copy_scale(strict_run *r, qs_str key, const strict_value *v) {
+    if (!v->python_type && is_quantized(v))
+        return qs_strict_raise(r, key, "RuntimeError", "%s", QS_STRICT_COPY_Q);
     if (v->python_type || (v->shape.ndim <= 1 && qs_shape_numel(v->shape) == 1)) return true;
     qs_buf b = {0};
     qs_shape_torch(v->shape, &b);
@@ -195,13 +202,15 @@ static bool copy_scale(strict_run *r, qs_str key, const strict_value *v) {
     return ok || qs_nomem(r->err);
 }
 
-/* setattr of a parameter with something that is none; a tensor calls itself "torch.FloatTensor". */
+/* setattr of a parameter with something that is none; a tensor calls itself "torch.FloatTensor", and a
+ * quantized one fails to. */
 static bool refuse_parameter(strict_run *r, qs_str key, const strict_value *v) {
+    if (!v->python_type && is_quantized(v))
+        return qs_strict_raise(r, key, "RuntimeError", "Unimplemented backend QuantizedCPU");
     const qs_dtype_info *d = qs_dtype_get(v->dtype);
     char tensor[64];
     size_t n = strlen(d->storage) >= strlen("Storage") ? strlen(d->storage) - strlen("Storage") : 0;
-    snprintf(tensor, sizeof tensor, "torch.%s%.*sTensor", d->kind == 'Q' ? "quantized." : "", (int)n,
-             d->storage);
+    snprintf(tensor, sizeof tensor, "torch.%.*sTensor", (int)n, d->storage);
     qs_str type = v->python_type ? qs_str_leaf(qs_str_of(v->python_type)) : qs_str_of(tensor);
     return qs_strict_raise(
         r, key, "TypeError",
@@ -324,8 +333,7 @@ static bool prepack(strict_run *r, const char *leaf, const char *op) {
     qs_str key = qs_strict_key(r, leaf);
     if (!key.p) return qs_nomem(r->err);
     strict_value v = qs_strict_get(r, key);
-    if (!v.there || v.python_type || v.dtype == QS_DTYPE_UNKNOWN || qs_dtype_get(v.dtype)->kind == 'Q')
-        return true;
+    if (!v.there || v.python_type || v.dtype == QS_DTYPE_UNKNOWN || is_quantized(&v)) return true;
     return qs_strict_raise(r, key, r->torch < TORCH_EXTRA_STATE ? "RuntimeError" : "NotImplementedError",
                            "Could not run 'quantized::%s_prepack' with arguments from the 'CPU' backend.",
                            op);
@@ -421,6 +429,13 @@ bool qs_strict_load(strict_run *r, strict_class c) {
     case STRICT_QPARAMETER: return need_all(r, parameter);
     case STRICT_QRNNCELL: return need_all(r, cell);
     case STRICT_QREFERENCE: return load_qreference(r);
+    case STRICT_FROZEN_BATCHNORM: return qs_strict_frozen_batchnorm(r);
+    case STRICT_FEATURE_PYRAMID: return qs_strict_feature_pyramid(r);
+    case STRICT_MLP_BLOCK: return qs_strict_mlp_block(r);
+    case STRICT_RPN_HEAD: return qs_strict_rpn_head(r);
+    case STRICT_MASK_HEAD: return qs_strict_mask_head(r);
+    case STRICT_RETINANET_HEAD: return qs_strict_retinanet_head(r);
+    case STRICT_SQUEEZE_EXCITATION: return qs_strict_squeeze_excitation(r);
     }
     return qs_strict_base(r, true);
 }

@@ -24,6 +24,11 @@ enum {
     TORCH_NEWEST = 214
 };
 
+/* copy_ of a quantized tensor into one that is not. */
+#define QS_STRICT_COPY_Q                                                                                     \
+    "Copying from quantized Tensor to non-quantized Tensor is not allowed, please use dequantize to get a "  \
+    "float Tensor from a quantized Tensor"
+
 /* What state_dict[key] is. */
 typedef struct strict_value {
     bool there, injected, shape_known;
@@ -118,6 +123,13 @@ typedef enum strict_class {
     STRICT_QPARAMETER,
     STRICT_QRNNCELL,
     STRICT_QREFERENCE,
+    STRICT_FROZEN_BATCHNORM,
+    STRICT_FEATURE_PYRAMID,
+    STRICT_MLP_BLOCK,
+    STRICT_RPN_HEAD,
+    STRICT_MASK_HEAD,
+    STRICT_RETINANET_HEAD,
+    STRICT_SQUEEZE_EXCITATION,
 } strict_class;
 strict_class qs_strict_class_of(const qs_module *mod);
 
@@ -139,6 +151,14 @@ bool qs_strict_advise(strict_run *r, qs_finding_kind kind, qs_str key, const cha
     __attribute__((format(printf, 4, 5)));
 /* Module._load_from_state_dict with strict=True or False. */
 bool qs_strict_base(strict_run *r, bool strict);
+/* torchvision's classes, each followed by the above. */
+bool qs_strict_frozen_batchnorm(strict_run *r);
+bool qs_strict_feature_pyramid(strict_run *r);
+bool qs_strict_mlp_block(strict_run *r);
+bool qs_strict_rpn_head(strict_run *r);
+bool qs_strict_mask_head(strict_run *r);
+bool qs_strict_retinanet_head(strict_run *r);
+bool qs_strict_squeeze_excitation(strict_run *r);
 /* What hooks do to the dict before anything is loaded: old names of weight_norm and spectral_norm. */
 bool qs_strict_hooks(strict_run *r, bool strict);
 /* The child `leaf` of a module, or NULL. */

@@ -45,6 +45,7 @@ static qs_step_kind kind_of(qs_finding_kind k) {
     case QS_FIND_CAST: return QS_STEP_CAST;
     case QS_FIND_TRUNCATED: return QS_STEP_TRUNCATE;
     case QS_FIND_FORWARD: return QS_STEP_FORWARD;
+    case QS_FIND_OWN_CODE: return QS_STEP_CODE;
     }
     return QS_STEP_KEEP;
 }
@@ -74,6 +75,8 @@ static bool make_index(const qs_trace *t, finding_index *x, qs_err *e) {
     }
     for (size_t i = 0; i < n; i++) {
         qs_str key = qs_verdict_finding(t->v, i)->key;
+        if (qs_verdict_finding(t->v, i)->kind == QS_FIND_OWN_CODE)
+            continue; /* the walk meets the module itself */
         if (qs_manifest_find(t->m, key) != NONE) continue;
         uint32_t at = owner_of(t->m, key);
         x->next[i] = NONE;
@@ -112,6 +115,12 @@ static bool add_module(qs_trace *t, const finding_index *x, uint32_t at, uint32_
     qs_step s = {
         .kind = QS_STEP_ENTER, .module = at, .depth = depth, .repeats = 1, .key = mod->name, .note = ""};
     if (!add(t, s, e)) return false;
+    if (mod->own_code.n) {
+        s.kind = QS_STEP_CODE;
+        s.note = mod->own_code.p;
+        if (!add(t, s, e)) return false;
+        s.note = "";
+    }
     for (uint32_t i = 0; i < mod->entry_count; i++) {
         s.key = qs_manifest_entry(t->m, mod->first_entry + i)->key;
         uint32_t found = qs_map_get(&x->by_key, s.key);
@@ -225,6 +234,10 @@ void qs_trace_text(const qs_trace *t, size_t i, bool brief, qs_buf *out) {
     if (!s) return;
     if (s->kind == QS_STEP_ENTER) return enter_text(t, s, brief, out);
     qs_buf_addf(out, "%s ", qs_step_get(s->kind)->name);
+    if (s->kind == QS_STEP_CODE) { /* of the module just entered */
+        qs_buf_addf(out, "of its own: %s", s->note);
+        return;
+    }
     add_name(out, brief ? local_name(t, s) : s->key);
     if (s->repeats > 1) qs_buf_addf(out, " (listed %" PRIu32 " times)", s->repeats);
     if (s->note && *s->note) qs_buf_addf(out, ": %s", s->note);

@@ -528,17 +528,22 @@ def case(out, i, seed):
         options["strict"] = False
     if VERSION >= (2, 1) and R.random() < 0.12:
         options["assign"] = True
+    return judged(target, state, options, out, i, seed, packed)
+
+
+def judged(target, state, options, out, i, seed, packed=False):
+    """Files for qatscope, and what torch makes of the pair."""
     torch.save(state, "%s/%d.pt" % (out, i))
     exporter.export(target, "%s/%d.json" % (out, i))
     loads, text, walk = watched(target, state, options)
     return {"i": i, "seed": seed, "options": options, "loads": loads, "text": text, "packed": packed, "walk": walk}
 
 
-def main():
+def main(make=case):
     out, seed, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     cases = []
     for i in range(count):
-        cases.append(case(out, i, seed + i))
+        cases.append(make(out, i, seed + i))
     with open(out + "/cases.json", "w") as f:
         json.dump({"torch": torch.__version__, "cases": cases}, f)
 

@@ -15,8 +15,9 @@ SUITES = {"1.7": "bullseye", "1.13": "bookworm", "2.6": "trixie", "2.14": "sid"}
 
 def generate(version, folder, seed, count, script="strict_cases.py"):
     """Runs the script under that torch; the reason if it cannot be had."""
-    for path in (os.path.join(HERE, "strict_cases.py"), os.path.join(HERE, "strict_layers.py"), os.path.join(ROOT, "src", "model", "exporter.py")):
-        shutil.copy(path, folder)
+    for name in ("strict_cases.py", "strict_layers.py", "vision_cases.py"):
+        shutil.copy(os.path.join(HERE, name), folder)
+    shutil.copy(os.path.join(ROOT, "src", "model", "exporter.py"), folder)
     out = os.path.join(folder, "out")
     os.mkdir(out)
     args = [os.path.join(folder, script), out, str(seed), str(count)]
@@ -95,10 +96,10 @@ def comparable(text):
     return start + found
 
 
-def run(version, seed, count):
+def run(version, seed, count, script="strict_cases.py"):
     folder = tempfile.mkdtemp(prefix="qatscope-strict-")
     try:
-        why = generate(version, folder, seed, count)
+        why = generate(version, folder, seed, count, script)
         if why:
             print("torch %s: SKIPPED, %s" % (version, why))
             return None

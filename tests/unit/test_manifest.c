@@ -45,7 +45,7 @@ static const char full[] =
     "    \"quant_min\": -128, \"quant_max\": 127, \"ch_axis\": -1, \"averaging_constant\": 0.01,\n"
     "    \"reduce_range\": false, \"eps\": 1.1920928955078125e-07},\n"
     "  \"b\": {\"class\": \"torch.nn.modules.batchnorm.BatchNorm2d\", \"version\": 2, \"bn_eps\": 0.001},\n"
-    "  \"gone\": null, \"x\": {\"class\": \"pkg.X\", \"extra_state\": true, \"same_as\": \"a\"}},\n"
+    "  \"gone\": null, \"x\": {\"class\": \"pkg.X\", \"extra_state\": true, \"same_as\": \"a\", \"own_code\": \"pkg.X.load\",\n   \"qconfig\": true}},\n"
     " \"state_dict\": [{\"key\": \"a.weight\", \"shape\": [16, 3, 3, 3], \"dtype\": \"float32\", \"kind\": "
     "\"parameter\"},\n"
     "  {\"key\": \"a.q.scale\", \"shape\": [1], \"dtype\": \"float32\", \"kind\": \"buffer\"},\n"
@@ -78,6 +78,8 @@ static void reads_everything(void **state) {
     assert_true(qs_manifest_module(m, qs_manifest_find_module(m, QS_STR("gone")))->none);
     assert_true(qs_manifest_module(m, qs_manifest_find_module(m, QS_STR("x")))->extra_state);
     assert_str(qs_manifest_module(m, qs_manifest_find_module(m, QS_STR("x")))->same_as, "a");
+    assert_str(qs_manifest_module(m, qs_manifest_find_module(m, QS_STR("x")))->own_code, "pkg.X.load");
+    assert_true(qs_manifest_module(m, qs_manifest_find_module(m, QS_STR("x")))->qconfig);
     const qs_expected *w = qs_manifest_entry(m, qs_manifest_find(m, QS_STR("a.weight")));
     assert_true(w->shape_known && w->shape.ndim == 4 && w->shape.dim[0] == 16 && w->dtype == QS_FLOAT32);
     assert_int_equal(w->kind, QS_KIND_PARAMETER);
