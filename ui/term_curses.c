@@ -2,6 +2,7 @@
 
 #include "base/tempfile.h"
 #include "base/vec.h"
+#include "ui/escape.h"
 
 #include <curses.h>
 #include <errno.h>
@@ -214,6 +215,7 @@ static void setup(qs_term *t, const qs_term_options *opt, const char *term) {
     t->pasting_on = knows_paste(term) && isatty(fileno(t->out));
     define_key("\033[200~", KEY_PASTE_BEGIN_);
     define_key("\033[201~", KEY_PASTE_END_);
+    define_key("\033[Z", KEY_BTAB); /* the Linux console's is told as a key of no name */
     paste_mode(t, true);
     getmaxyx(stdscr, t->h, t->w);
 }
@@ -402,7 +404,6 @@ static uint32_t plain_key(wint_t c) {
     case '\r':
     case '\n': return QS_KEY_ENTER;
     case '\t': return QS_KEY_TAB;
-    case 27: return QS_KEY_ESC;
     case 8:
     case 127: return QS_KEY_BACKSPACE;
     default: return c < 0x110000 ? (uint32_t)c : 0;
@@ -439,6 +440,32 @@ static void read_paste(qs_term *t, qs_event *ev) {
     *ev = (qs_event){.kind = QS_EVENT_PASTE, .text = qs_buf_str(&t->paste)};
 }
 
+static void give_back(int kind, wint_t c) {
+    if (kind == KEY_CODE_YES)
+        ungetch((int)c);
+    else
+        unget_wch((wchar_t)c);
+}
+
+/* The key of what stands after an ESC that ncurses made nothing of: 0 for a sequence without a meaning, and
+ * the Esc key where there is none; the characters are then still to be read. */
+static uint32_t after_escape(void) {
+    char seq[QS_ESCAPE_MAX];
+    size_t n = 0;
+    uint32_t key;
+    qs_escape state = QS_ESCAPE_MORE;
+    wint_t c = 0;
+    int kind = ERR;
+    while (state == QS_ESCAPE_MORE && n < sizeof seq && (kind = get_wch(&c)) == OK && c < 0x80) {
+        seq[n++] = (char)c;
+        state = qs_escape_read((qs_str){seq, n}, &key);
+    }
+    if (state == QS_ESCAPE_KEY) return key;
+    if (kind == KEY_CODE_YES || (kind == OK && c >= 0x80)) give_back(kind, c);
+    while (n) give_back(OK, (wint_t)seq[--n]);
+    return QS_KEY_ESC;
+}
+
 /* An event that the terminal has, without waiting; false if there is none. */
 static bool read_event(qs_term *t, qs_event *ev) {
     wint_t c;
@@ -446,7 +473,7 @@ static bool read_event(qs_term *t, qs_event *ev) {
     while ((kind = get_wch(&c)) != ERR) {
         t->dead_reads = 0;
         if (kind == OK) {
-            *ev = (qs_event){.kind = QS_EVENT_KEY, .key = plain_key(c)};
+            *ev = (qs_event){.kind = QS_EVENT_KEY, .key = c == 27 ? after_escape() : plain_key(c)};
             if (ev->key) return true;
         } else if (c == KEY_RESIZE) {
             *ev = (qs_event){.kind = QS_EVENT_RESIZE};

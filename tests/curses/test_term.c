@@ -68,6 +68,36 @@ static void test_escape_alone(void **state) {
     close_term(t, in, out);
 }
 
+/* What no description of the terminal names is read whole: its characters are no commands. */
+static void test_sequences(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        uint32_t key[3];
+    } cases[] = {{"\x1b[B", {QS_KEY_DOWN}},
+                 {"\x1bOA", {QS_KEY_UP}},
+                 {"\x1b[H\x1b[F", {QS_KEY_HOME, QS_KEY_END}},
+                 {"\x1b[1~\x1b[4~\x1b[15~", {QS_KEY_HOME, QS_KEY_END, QS_KEY_F1 + 4}},
+                 {"\x1b[Zj", {QS_KEY_BACKTAB, 'j'}},
+                 {"\x1b[1;5Cj", {'j'}},
+                 {"\x1b[3;5~\x1b[27;2;13~j", {'j'}},
+                 {"\x1b[I\x1b[Oj", {'j'}}, /* focus in and out */
+                 {"\x1b[99999999999999999999999999999999", {QS_KEY_ESC, '[', '9'}},
+                 {"\x1b[", {QS_KEY_ESC, '['}},
+                 {"\x1bO", {QS_KEY_ESC, 'O'}},
+                 {"\x1b[1\xc3\xa9", {QS_KEY_ESC, '[', '1'}},
+                 {"\x1bj", {QS_KEY_ESC, 'j'}},
+                 {"\x1b\x1b", {QS_KEY_ESC, QS_KEY_ESC}}};
+    static const char *const types[] = {"xterm-256color", "vt100", "linux", "screen"};
+    for (size_t k = 0; k < sizeof types / sizeof *types; k++)
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            FILE *in, *out;
+            qs_term *t = open_term(cases[i].text, strlen(cases[i].text), types[k], QS_COLOR_AUTO, &in, &out);
+            for (int j = 0; j < 3 && cases[i].key[j]; j++) expect_key(t, cases[i].key[j]);
+            close_term(t, in, out);
+        }
+}
+
 /* Long work asks for Esc: what else was typed comes after it, in order; before an Esc it was for the work. */
 static void test_keys_wait_for_long_work(void **state) {
     (void)state;
@@ -302,6 +332,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_escape_alone),
+        cmocka_unit_test(test_sequences),
         cmocka_unit_test(test_keys_wait_for_long_work),
         cmocka_unit_test(test_paste_is_one_event),
         cmocka_unit_test(test_mouse),
