@@ -1,5 +1,6 @@
 #!/bin/sh
 # Takes the pictures of this folder: the real program in a real xterm under Xvfb, driven by real key presses.
+# And session.cast, a recorded session (asciinema play screenshots/session.cast).
 #   screenshots/make.sh [NAME ...]     all, or those named
 set -eu
 cd "$(dirname "$0")/.."
@@ -86,3 +87,9 @@ shot light 100x30 white black $X "Down Down Down" "$bin" "$A" "$B" -m "$M"
 shot mono 80x24 $D $F vt100 "Down Down Down" "$bin" "$A" "$B" -m "$M" --ascii
 shot help 80x24 $D $F $X "question" "$bin" "$A" "$B" -m "$M"
 shot lessons 100x30 $D $F $X "L" "$bin" "$A" "$B" -m "$M"
+
+case " $wanted " in "  " | *" session "*)
+    (cd "$work/demo" && python3 "$OLDPWD/screenshots/record.py" "$out/session.cast" 100x30 "$bin" "${A##*/}" "${B##*/}" -m "${M##*/}")
+    echo session.cast
+    ;;
+esac
