@@ -122,6 +122,27 @@ static bool refuse_lfs(const qs_file *f, const head *h, qs_err *e) {
                    qs_file_path(f), qs_file_size(f), want);
 }
 
+/* Files that people take for checkpoints, by what they begin with. */
+static const struct {
+    const char *magic;
+    uint8_t n, at;
+    const char *says;
+} others[] = {
+#define QS_MAGIC(AT, magic, says) {magic, sizeof(magic) - 1, AT, says},
+#include "format/sniff.def"
+#undef QS_MAGIC
+};
+
+static const char *other_format(const head *h) {
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (h->n >= (size_t)others[i].at + others[i].n &&
+            !memcmp(h->p + others[i].at, others[i].magic, others[i].n))
+            return others[i].says;
+    /* ONNX has no magic: a protobuf whose first fields are ir_version and producer_name. */
+    bool onnx = h->n > 3 && h->p[0] == 0x08 && h->p[1] > 0 && h->p[1] < 32 && h->p[2] == 0x12;
+    return onnx ? "looks like an ONNX model, not a checkpoint of PyTorch" : NULL;
+}
+
 static bool refuse_unknown(const qs_file *f, const head *h, qs_err *e) {
     const char *path = qs_file_path(f);
     qs_zip_end end;
@@ -137,6 +158,8 @@ static bool refuse_unknown(const qs_file *f, const head *h, qs_err *e) {
             "%s: ends as a zip archive but does not begin as one: something was put before it, and "
             "torch.load does not take such a file for a checkpoint either",
             path);
+    const char *other = other_format(h);
+    if (other) return qs_fail(e, QS_E_INPUT, "%s: %s", path, other);
     return qs_fail(
         e, QS_E_INPUT,
         "%s: is no checkpoint: it begins with bytes %02x %02x %02x %02x, which is neither a zip archive "
@@ -170,14 +193,12 @@ bool qs_sniff_refuse(const qs_file *f, qs_file_kind kind, qs_err *e) {
             path);
     case QS_FILE_SAFETENSORS:
         return qs_fail(e, QS_E_UNSUPPORTED,
-                       "%s: is a safetensors file, not supported yet by this build; convert it with: "
-                       "torch.save(safetensors.torch.load_file(\"...\"), \"...pt\")",
-                       path);
+                       "%s: is a safetensors file, which cannot be a piece of this; open it by itself", path);
     case QS_FILE_LEGACY:
         return qs_fail(
             e, QS_E_UNSUPPORTED,
-            "%s: is in the format of torch before 1.6 (pickles in a row), not supported yet by this build; "
-            "convert it with: torch.save(torch.load(\"...\", map_location=\"cpu\"), \"...pt\")",
+            "%s: is in the format of torch before 1.6 (pickles in a row), which cannot be a piece of this; "
+            "open it by itself",
             path);
     case QS_FILE_TAR:
         return qs_fail(
@@ -206,8 +227,9 @@ bool qs_sniff_refuse(const qs_file *f, qs_file_kind kind, qs_err *e) {
         return qs_fail(e, QS_E_INPUT,
                        "%s: is a text file, not a checkpoint; an error log is given with --log", path);
     case QS_FILE_DCP:
-        return qs_fail(e, QS_E_UNSUPPORTED,
-                       "%s: is the metadata of a distributed checkpoint, which cannot be a piece of another file", path);
+        return qs_fail(
+            e, QS_E_UNSUPPORTED,
+            "%s: is the metadata of a distributed checkpoint, which cannot be a piece of another file", path);
     case QS_FILE_TORCH_ZIP:
     case QS_FILE_TORCHSCRIPT:
     case QS_FILE_UNKNOWN: break;

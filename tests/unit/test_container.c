@@ -370,13 +370,19 @@ static void test_other_files_are_told_apart(void **state) {
            "F\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.",
            QS_FILE_LEGACY, "before 1.6");
     SNIFFS("\x80\x04}.", QS_FILE_PICKLE, "bare pickle");
-    SNIFFS("\x02\0\0\0\0\0\0\0{}", QS_FILE_SAFETENSORS, "not supported yet");
+    SNIFFS("\x02\0\0\0\0\0\0\0{}", QS_FILE_SAFETENSORS, "cannot be a piece of this");
     SNIFFS("{\"format\": 1}", QS_FILE_JSON, "-m");
     SNIFFS("[1]", QS_FILE_JSON, "JSON");
     SNIFFS("Traceback (most recent call last):", QS_FILE_TEXT, "--log");
     SNIFFS("\x7f"
            "ELF",
-           QS_FILE_UNKNOWN, "7f 45 4c 46");
+           QS_FILE_UNKNOWN, "a program");
+    SNIFFS("\xfd"
+           "7zXZ\0",
+           QS_FILE_UNKNOWN, "unxz");
+    SNIFFS("\x1c\0\0\0TFL3", QS_FILE_UNKNOWN, "TensorFlow Lite");
+    SNIFFS("\x08\x07\x12\x07pytorch", QS_FILE_UNKNOWN, "ONNX");
+    SNIFFS("\x01\x02\x03\x04", QS_FILE_UNKNOWN, "01 02 03 04");
     SNIFFS("x", QS_FILE_TEXT, "text");
     sniffs(tar, sizeof tar, QS_FILE_TAR, "tar");
     sniffs(zeros, sizeof zeros, QS_FILE_UNKNOWN, "zero bytes");
