@@ -6,6 +6,11 @@
 
 enum { NAME_MAX_ = 96, VERSION_2 = 2 };
 
+/* Releases that have the class at version 1 rename nothing. */
+static bool is_older(const strict_run *r) {
+    return r->version < VERSION_2 && (r->mod->version < 0 || r->mod->version >= VERSION_2);
+}
+
 /* state_dict[to] = state_dict.pop(from), for the weight and the bias; the names end in a dot. */
 static bool move_both(strict_run *r, const char *from, const char *to) {
     static const char *const ends[] = {"weight", "bias"};
@@ -41,7 +46,7 @@ bool qs_strict_feature_pyramid(strict_run *r) {
     static const char *const blocks[] = {"inner_blocks", "layer_blocks"};
     const qs_module *inner = qs_strict_child(r, r->mod, blocks[0]);
     uint32_t n = inner ? count_children(r, inner) : 0;
-    for (int b = 0; b < 2 && r->version < VERSION_2; b++)
+    for (int b = 0; b < 2 && is_older(r); b++)
         for (uint32_t i = 0; i < n; i++) {
             char old[NAME_MAX_], now[NAME_MAX_];
             snprintf(old, sizeof old, "%s.%u.", blocks[b], i);
@@ -52,19 +57,18 @@ bool qs_strict_feature_pyramid(strict_run *r) {
 }
 
 bool qs_strict_mlp_block(strict_run *r) {
-    if (r->version < VERSION_2 && !(move_both(r, "linear_1.", "0.") && move_both(r, "linear_2.", "3.")))
-        return false;
+    if (is_older(r) && !(move_both(r, "linear_1.", "0.") && move_both(r, "linear_2.", "3."))) return false;
     return qs_strict_base(r, true);
 }
 
 bool qs_strict_rpn_head(strict_run *r) {
-    if (r->version < VERSION_2 && !move_both(r, "conv.", "conv.0.0.")) return false;
+    if (is_older(r) && !move_both(r, "conv.", "conv.0.0.")) return false;
     return qs_strict_base(r, true);
 }
 
 bool qs_strict_mask_head(strict_run *r) {
     uint32_t n = count_children(r, r->mod);
-    for (uint32_t i = 0; i < n && r->version < VERSION_2; i++) {
+    for (uint32_t i = 0; i < n && is_older(r); i++) {
         char old[NAME_MAX_], now[NAME_MAX_];
         snprintf(old, sizeof old, "mask_fcn%u.", i + 1);
         snprintf(now, sizeof now, "%u.0.", i);
@@ -74,7 +78,7 @@ bool qs_strict_mask_head(strict_run *r) {
 }
 
 bool qs_strict_retinanet_head(strict_run *r) {
-    for (uint32_t i = 0; i < 4 && r->version < VERSION_2; i++) {
+    for (uint32_t i = 0; i < 4 && is_older(r); i++) {
         char old[NAME_MAX_], now[NAME_MAX_];
         snprintf(old, sizeof old, "conv.%u.", 2 * i);
         snprintf(now, sizeof now, "conv.%u.0.", i);
@@ -95,7 +99,7 @@ bool qs_strict_squeeze_excitation(strict_run *r) {
                 {"activation_post_process.zero_point", QS_INT32},
                 {"fake_quant_enabled", QS_INT64},
                 {"observer_enabled", QS_INT64}};
-    for (size_t i = 0; i < sizeof made / sizeof *made && r->mod->qconfig && r->version < VERSION_2; i++) {
+    for (size_t i = 0; i < sizeof made / sizeof *made && r->mod->qconfig && is_older(r); i++) {
         char leaf[NAME_MAX_];
         snprintf(leaf, sizeof leaf, "scale_activation.activation_post_process.%s", made[i].leaf);
         qs_str key = qs_strict_key(r, leaf);
