@@ -20,7 +20,9 @@ static void forget_nodes(qs_tree *t) {
     free(t->position);
     free(t->flag);
     free(t->bytes);
+    free(t->marked_in);
     t->bytes = NULL;
+    t->marked_in = NULL;
     t->first = t->next = t->parent = t->shown = t->later = t->leaf = t->position = NULL;
     t->open = t->flag = NULL;
     t->nodes = t->leaves = 0;
@@ -50,14 +52,15 @@ static bool alloc_nodes(qs_tree *t) {
     t->parent = calloc(n + 1, sizeof *t->parent);
     t->shown = calloc(n + 1, sizeof *t->shown);
     t->later = calloc(n + 1, sizeof *t->later);
+    t->marked_in = calloc(n + 1, sizeof *t->marked_in);
     t->open = calloc(n + 1, sizeof *t->open);
     t->leaf = calloc(rows + 1, sizeof *t->leaf);
     t->position = calloc(rows + 1, sizeof *t->position);
     t->flag = calloc(rows + 1, sizeof *t->flag);
     t->nodes = (uint32_t)n;
     t->leaves = (uint32_t)rows;
-    return t->first && t->next && t->parent && t->shown && t->later && t->open && t->leaf && t->position &&
-           t->flag;
+    return t->first && t->next && t->parent && t->shown && t->later && t->marked_in && t->open && t->leaf &&
+           t->position && t->flag;
 }
 
 static void restore_folds(qs_tree *t) {

@@ -51,6 +51,7 @@ typedef struct qs_tree {
     qs_list list; /* over `line` */
     /* by node of c */
     uint32_t *first, *next, *parent, *shown, *later; /* later: keys below that fail in forward */
+    uint32_t *marked_in;                             /* children that are marked, or hold what is */
     uint64_t *bytes; /* of the tensors below, where the order is by size; else NULL */
     uint8_t *open;
     uint32_t nodes;

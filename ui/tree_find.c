@@ -137,6 +137,12 @@ bool qs_tree_arrange(qs_tree *t) {
     return ok;
 }
 
+/* Goes up only as far as a module gets its first mark, or loses its last. */
+static void count_mark(qs_tree *t, uint32_t row, bool on) {
+    for (uint32_t n = t->parent[qs_compare_row(t->c, row)->tree]; n != QS_NO_INDEX; n = t->parent[n])
+        if (on ? t->marked_in[n]++ > 0 : --t->marked_in[n] > 0) return;
+}
+
 static bool passes(const qs_tree *t, const qs_row *row, uint8_t flag) {
     const qs_tree_filter *f = &t->filter;
     if (!(f->statuses & 1u << row->status) || !(f->roles & 1u << row->role)) return false;
@@ -173,6 +179,7 @@ static void flag_later(qs_tree *t) {
 
 void qs_tree_reflag(qs_tree *t) {
     memset(t->shown, 0, t->nodes * sizeof *t->shown);
+    memset(t->marked_in, 0, t->nodes * sizeof *t->marked_in);
     t->hits = t->shown_leaves = t->marked = 0;
     for (uint32_t i = 0; i < t->leaves; i++) {
         const qs_row *row = qs_compare_row(t->c, t->leaf[i]);
@@ -183,6 +190,7 @@ void qs_tree_reflag(qs_tree *t) {
         t->flag[i] = flag;
         t->hits += (flag & QS_KEY_HIT) && (flag & QS_KEY_SHOWN);
         t->marked += (flag & QS_KEY_MARKED) != 0;
+        if (flag & QS_KEY_MARKED) count_mark(t, t->leaf[i], true);
         if (!(flag & QS_KEY_SHOWN)) continue;
         t->shown_leaves++;
         for (uint32_t n = row->tree; n != QS_NO_INDEX && n != 0; n = t->parent[n]) t->shown[n]++;
@@ -261,7 +269,9 @@ bool qs_tree_set_order(qs_tree *t, bool flat, qs_sort sort) {
 
 static void mark_row(qs_tree *t, uint32_t row, bool on) {
     uint8_t *flag = &t->flag[t->position[row]];
-    t->marked += on - ((*flag & QS_KEY_MARKED) != 0);
+    bool was = (*flag & QS_KEY_MARKED) != 0;
+    if (on != was) count_mark(t, row, on);
+    t->marked += on - was;
     *flag = (uint8_t)(on ? *flag | QS_KEY_MARKED : *flag & ~QS_KEY_MARKED);
     t->marks_moved = true;
 }
@@ -302,6 +312,7 @@ bool qs_tree_toggle_mark(qs_tree *t, uint32_t node) {
 
 bool qs_tree_unmark_all(qs_tree *t) {
     for (uint32_t i = 0; i < t->leaves; i++) t->flag[i] &= (uint8_t)~QS_KEY_MARKED;
+    if (t->c) memset(t->marked_in, 0, t->nodes * sizeof *t->marked_in);
     t->marked = 0;
     t->marks.n = 0;
     t->marks_moved = false;

@@ -288,6 +288,8 @@ static void draw_row(const qs_app *a, qs_pane p, int y, size_t i) {
     else
         draw_module_name(a, name, x, y, n, label, line->node);
     draw_cells(a, p, y, n);
+    bool closed = n->row == QS_NO_INDEX && !t->open[line->node];
+    if (closed && t->marked_in[line->node]) qs_drawz(p, 0, y, QS_PEN(MARKED), "●");
     if (qs_tree_in_range(t, i)) qs_drawz(p, 0, y, QS_PEN(MARKED), "●");
     if (i != t->list.cursor) return;
     qs_pane_select(p, y);

@@ -101,8 +101,20 @@ static qs_event any_event(int w, int h) {
     }
 }
 
+/* A module says that it holds marked keys where it does, and nowhere else. */
+static void check_marks(const qs_tree *t) {
+    for (uint32_t n = 0; n < t->nodes; n++) {
+        if (!qs_tree_is_module(t, n)) continue;
+        bool any = false;
+        for (uint32_t row = QS_NO_INDEX; !any && qs_tree_next_below(t, n, &row);)
+            any = qs_tree_row_has(t, row, QS_KEY_MARKED);
+        assert_int_equal(any, t->marked_in[n] > 0);
+    }
+}
+
 static void check_tree(qs_app *app) {
     qs_tree *t = &app->tree;
+    check_marks(t);
     assert_true(t->list.cursor < t->line.n || (t->line.n == 0 && t->list.cursor == 0));
     assert_int_equal(t->list.count, t->line.n);
     size_t n = t->line.n;
