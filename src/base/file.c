@@ -39,9 +39,15 @@ static bool is_folder(const char *path) {
 
 /* "DIR/NAME" of what stands for the whole of a folder. */
 static bool find_inside(const char *folder, char out[PATH_MAX], qs_err *e) {
-    static const char *const names[] = {".metadata", "model.safetensors.index.json",
+    static const char *const names[] = {".metadata",
+                                        "model.safetensors.index.json",
                                         "pytorch_model.bin.index.json",
-                                        "diffusion_pytorch_model.safetensors.index.json"};
+                                        "diffusion_pytorch_model.safetensors.index.json",
+                                        "model.safetensors",
+                                        "pytorch_model.bin",
+                                        "diffusion_pytorch_model.safetensors",
+                                        "adapter_model.safetensors",
+                                        "adapter_model.bin"};
     struct stat st;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         int n =

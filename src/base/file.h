@@ -11,7 +11,8 @@
 typedef struct qs_file qs_file;
 
 /* Opens path for reading. Of a folder, what a checkpoint in pieces begins with: its `.metadata`
- * (torch.distributed) or `*.index.json`; qs_file_path then names that. Errors (QS_E_INPUT): no such file,
+ * (torch.distributed) or `*.index.json`, or the one file that Hugging Face's libraries look for there
+ * (`model.safetensors`, ...); qs_file_path then names that. Errors (QS_E_INPUT): no such file,
  * another folder, a device, no permission, empty. */
 bool qs_file_open(const char *path, qs_file **out, qs_err *e);
 /* Opens a file that an index names: beside it, and nowhere else. QS_E_INPUT for a name with a folder in it.

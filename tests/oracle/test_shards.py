@@ -90,6 +90,15 @@ class Shards(unittest.TestCase):
                 self.assertTrue(torch.equal(got[k], t), (kind, k))
             self.assertEqual(run("verify", path)[0], 0)
 
+    def test_a_folder(self):
+        """As from_pretrained takes it: the index, else the one file with the well-known name."""
+        os.rename(self.write("zip"), self.path("pytorch_model.bin.index.json"))
+        self.check(self.entries(self.dir))
+        os.remove(self.path("pytorch_model.bin.index.json"))
+        self.assertEqual(run("ls", self.dir)[0], 3)
+        torch.save(self.tensors, self.path("pytorch_model.bin"))
+        self.check(self.entries(self.dir))
+
     def test_a_missing_piece(self):
         path = self.write("safetensors")
         os.remove(self.path("model-00002-of-00003.safetensors"))
