@@ -1,5 +1,8 @@
 #include "session_search.h"
 
+#include "base/str.h"
+#include "base/vec.h"
+
 #include <stdlib.h>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -22,7 +25,27 @@ static bool has_upper(qs_str s) {
     return false;
 }
 
-static bool compile(qs_search *s, qs_str text) {
+/* "a[^b]*+b[^c]*+c": each letter is looked for once, so no text takes long. */
+static bool letters_regex(qs_str letters, qs_buf *out) {
+    for (size_t i = 0; i < letters.n;) {
+        uint32_t cp;
+        size_t n = qs_utf8_decode(qs_str_sub(letters, i, letters.n), &cp);
+        qs_str c = qs_str_sub(letters, i, i + n);
+        bool word =
+            cp >= 0x80 || (cp >= '0' && cp <= '9') || (cp >= 'a' && cp <= 'z') || (cp >= 'A' && cp <= 'Z');
+        if (n == 0) return false;
+        for (int twice = i == 0; twice < 2; twice++) {
+            qs_buf_addz(out, twice ? "" : "[^");
+            if (!word) qs_buf_addc(out, '\\');
+            qs_buf_add(out, c);
+            qs_buf_addz(out, twice ? "" : "]*+");
+        }
+        i += n;
+    }
+    return !out->failed;
+}
+
+static bool compile_regex(qs_search *s, qs_str text) {
     int code;
     PCRE2_SIZE at;
     uint32_t opts = PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | (has_upper(text) ? 0 : PCRE2_CASELESS);
@@ -32,6 +55,14 @@ static bool compile(qs_search *s, qs_str text) {
     s->plain = true;
     s->code = pcre2_compile(p, text.n, opts | PCRE2_LITERAL, &code, &at, NULL);
     return s->code != NULL;
+}
+
+static bool compile(qs_search *s, qs_str text) {
+    qs_buf regex = {0};
+    bool letters = text.n > 1 && text.p[0] == '~' && letters_regex(qs_str_sub(text, 1, text.n), &regex);
+    bool ok = compile_regex(s, letters ? qs_buf_str(&regex) : text);
+    qs_buf_free(&regex);
+    return ok;
 }
 
 qs_search *qs_search_new(qs_str pattern) {

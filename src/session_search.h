@@ -7,8 +7,9 @@
 
 typedef struct qs_search qs_search;
 
-/* A text without upper-case letters ignores case. What does not compile as a regular expression is searched
- * as plain text: keys of some frameworks are full of brackets. NULL when memory is out. */
+/* "~abc": these letters in this order, whatever is between them. A text without upper-case letters ignores
+ * case. What does not compile as a regular expression is searched as plain text: keys of some frameworks are
+ * full of brackets. NULL when memory is out. */
 qs_search *qs_search_new(qs_str pattern);
 void qs_search_free(qs_search *s);
 qs_str qs_search_text(const qs_search *s);   /* as given */

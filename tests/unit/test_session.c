@@ -1,4 +1,5 @@
 #include "session.h"
+#include "session_search.h"
 
 #include "repair_fixture.h"
 
@@ -310,8 +311,50 @@ static void test_opening_is_cancelled(void **state) {
     free(big);
 }
 
+/* Regular expressions, letters in their order, and plain text where it is neither. */
+static void test_search(void **state) {
+    (void)state;
+    static const struct {
+        const char *pattern, *text;
+        bool found;
+        size_t from, to;
+    } cases[] = {{"a.c", "xABCx", true, 1, 4},
+                 {"~ac", "xAbCx", true, 1, 4},
+                 {"~a.", "a.b.c", true, 0, 2},
+                 {"~a.", "abc", false, 0, 0},
+                 {"~aB", "aab", false, 0, 0},
+                 {"~aB", "aaxB", true, 0, 4},
+                 {"~cba", "abc", false, 0, 0},
+                 {"~]-^", "x]y-z^", true, 1, 6},
+                 {"~\xe5\xb1\x82w", "\xe5\xb1\x82.w", true, 0, 5},
+                 {"~", "a~", true, 1, 2},
+                 {"a[0", "xa[0]", true, 1, 4},
+                 {"~\\d", "a5", false, 0, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t from = 0, to = 0;
+        qs_search *s = qs_search_new(qs_str_of(cases[i].pattern));
+        assert_non_null(s);
+        if (qs_search_match(s, qs_str_of(cases[i].text), &from, &to) != cases[i].found)
+            fail_msg("%s in %s", cases[i].pattern, cases[i].text);
+        assert_int_equal(from, cases[i].from);
+        assert_int_equal(to, cases[i].to);
+        qs_search_free(s);
+    }
+    /* A text that begins the search anew at every letter, and does not have the last one. */
+    enum { N = 60000 };
+    char *many = malloc(N + 1);
+    assert_non_null(many);
+    memset(many, 'a', N);
+    many[N] = 0;
+    qs_search *s = qs_search_new(QS_STR("~ab"));
+    assert_false(qs_search_match(s, (qs_str){many, N}, NULL, NULL));
+    qs_search_free(s);
+    free(many);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_search),
         cmocka_unit_test(test_repair_undo_redo),
         cmocka_unit_test(test_a_diagnosis_gives_way),
         cmocka_unit_test(test_a_refused_action_changes_nothing),
