@@ -278,7 +278,8 @@ unsigned qs_app_update(qs_app *a, const qs_event *ev) {
     case QS_EVENT_MOUSE: on_mouse(a, ev); break;
     case QS_EVENT_PASTE:
         a->message.text[0] = 0;
-        if (v->event) v->event(a, ev);
+        if (!(v->event && v->event(a, ev)) && v->context != QS_CTX_DIALOG)
+            qs_app_say(a, "what was pasted does nothing here; / and : take text");
         break;
     }
     qs_tree_note_selection(&a->tree);

@@ -57,6 +57,7 @@ typedef struct qs_text_state {
     qs_rich text, wrapped;
     int hang, wrapped_w;
     qs_list list;
+    bool of_row;       /* it tells of the row under the cursor of the tree */
     qs_search *search; /* owned; NULL: none */
     size_t found;      /* the line it found last */
 } qs_text_state;

@@ -18,6 +18,7 @@ void qs_page_open(qs_app *a, qs_text_state *t, const qs_view *v, const char *tit
     t->wrapped_w = 0;
     t->list = (qs_list){0};
     t->found = 0;
+    t->of_row = false;
     qs_search_free(t->search);
     t->search = NULL;
     qs_app_open(a, v);
@@ -39,7 +40,10 @@ static void draw_matches(const qs_text_state *t, qs_pane p, int y, size_t line) 
 }
 
 void qs_page_draw(const qs_text_state *t, qs_grid *g) {
-    static const char *const hints[] = {"j k PgDn PgUp", "scroll", "/", "search", "q", "back", NULL};
+    static const char *const plain[] = {"j k PgDn PgUp", "scroll", "/", "search", "q", "back", NULL};
+    static const char *const of_row[] = {"j k PgDn PgUp", "scroll", "/",    "search", "e", "values", "W",
+                                         "rounding",      "q",      "back", NULL};
+    const char *const *hints = t->of_row ? of_row : plain;
     qs_pane p = qs_pane_of(g);
     qs_draw_fill(p, 0, 0, p.w, p.h, QS_PEN(NORMAL));
     g->cursor_x = g->cursor_y = -1;

@@ -383,7 +383,7 @@ static void page_values(qs_app *a, const char *side, const qs_checkpoint *from, 
     if (!qs_tensor_read_doubles(from, t, 0, n, v, &e)) return qs_rich_addf(r, QS_PEN(FATAL), "%s", e.msg);
     qs_rich_addf(r, QS_PEN(DIM), "%s values", side);
     for (size_t i = 0; i < n; i++) qs_rich_addf(r, QS_PEN(NORMAL), "  %.9g", v[i]);
-    if (all > n) qs_rich_addf(r, QS_PEN(DIM), "  … %" PRIu64 " in all: e in the tree shows them", all);
+    if (all > n) qs_rich_addf(r, QS_PEN(DIM), "  … %" PRIu64 " in all: e shows them", all);
 }
 
 static void page_stats(qs_app *a, const qs_tensor *t) {
@@ -492,4 +492,5 @@ void qs_details_full(qs_app *a) {
     a->text.text = a->details;
     a->details = swap;
     qs_text_open(a, "details", 2);
+    a->text.of_row = true;
 }

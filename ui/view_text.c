@@ -12,7 +12,23 @@ static void text_draw(const qs_app *a, qs_grid *g) {
 static void text_layout(qs_app *a) {
     qs_page_layout(a, &a->text);
 }
+/* What is done to a row is done from the page about it too; the page is then out of date. */
+static bool act_on_row(qs_app *a, uint32_t key) {
+    static const qs_command acts[] = {QS_CMD_VALUES, QS_CMD_SEE,  QS_CMD_EXPLAIN, QS_CMD_MAP,
+                                      QS_CMD_INIT,   QS_CMD_COPY, QS_CMD_DROP};
+    if (qs_keymap_find(&a->config.keymap, QS_CTX_TEXT, key) != QS_CMD_NONE) return false;
+    qs_command c = qs_keymap_find(&a->config.keymap, QS_CTX_TREE, key);
+    for (size_t i = 0; i < sizeof acts / sizeof *acts; i++) {
+        if (acts[i] != c) continue;
+        qs_app_close(a);
+        qs_app_command(a, c);
+        return true;
+    }
+    return false;
+}
+
 static bool text_event(qs_app *a, const qs_event *ev) {
+    if (ev->kind == QS_EVENT_KEY && a->text.of_row && act_on_row(a, ev->key)) return true;
     return qs_page_event(a, &a->text, ev);
 }
 static bool text_command(qs_app *a, qs_command c) {
