@@ -302,7 +302,7 @@ static void save_and_compare(trip *t) {
     }
     open_saved(t);
     same_checkpoint(t);
-    if (t->format == QS_WRITE_TORCH && qs_plan_count(t->plan) == 0 && !t->opt.bare &&
+    if (t->format == QS_WRITE_TORCH && qs_plan_count(t->plan) == 0 && !t->opt.bare && !t->opt.cpu &&
         !graph_reads_otherwise(qs_checkpoint_graph(t->a)))
         save_again(t);
     qs_checkpoint_close(t->c);
