@@ -57,6 +57,10 @@ uint32_t qs_map_get(const qs_map *m, qs_str key) {
     return find(m, key, hash_of(m, key))->val;
 }
 
+void qs_map_expect(const qs_map *m, qs_str key) {
+    if (m->cap) __builtin_prefetch(&m->slots[hash_of(m, key) & (m->cap - 1)]);
+}
+
 bool qs_map_reserve(qs_map *m, size_t n) {
     size_t cap = m->cap ? m->cap : 16;
     while (cap / 3 * 2 < n) {

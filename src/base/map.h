@@ -28,6 +28,8 @@ bool qs_map_put(qs_map *m, qs_str key, uint32_t val);
 /* Store unless present. Returns the value now stored (the old one if it was there), QS_MAP_NONE on failure.
  */
 uint32_t qs_map_add(qs_map *m, qs_str key, uint32_t val);
+/* The key will be asked for or stored soon: brings its place into the cache meanwhile. */
+void qs_map_expect(const qs_map *m, qs_str key);
 /* Room for n keys without growing. */
 bool qs_map_reserve(qs_map *m, size_t n);
 /* Makes `to`, which is empty, an equal map over the same keys. */

@@ -1,6 +1,5 @@
 #include "cli/cli.h"
 
-#include "base/memory.h"
 #include "cli/reading.h"
 #include "config_file.h"
 #include "ui/ui.h"
@@ -146,7 +145,6 @@ static bool explore(const explore_args *x, const qs_config *config, qs_err *e) {
     ui.config = config;
     ui.lessons = x->lessons;
     if (x->screen && !parse_screen(x->screen, &ui, e)) return false;
-    qs_memory_keep(); /* after each action all is derived anew */
     qs_reading reading;
     qs_reading_begin(&reading, !x->screen && isatty(STDERR_FILENO) ? stderr : NULL);
     opt.open.limits.progress = &reading.progress;

@@ -1,5 +1,6 @@
 #include "cli/cli.h"
 
+#include "base/memory.h"
 #include "base/tempfile.h"
 
 #include <locale.h>
@@ -124,6 +125,8 @@ int main(int argc, char **argv) {
     /* libzip calls mktime for every entry, and glibc re-reads the zone file each time while TZ is unset. */
     setenv("TZ", "UTC0", 0);
     catch_signals();
+    qs_memory_keep(); /* opening makes large structures; after each action of the explorer all is derived anew
+                       */
     if (argc < 2) {
         print_help();
         return 2;

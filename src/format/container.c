@@ -29,8 +29,9 @@ struct qs_container {
     qs_record *records;
     struct cache *cache;
     bool big_endian;
-    qs_map names;
-    qs_parts *parts; /* instead of a directory, for files that are no archives */
+    uint32_t *by_number; /* [count] record data/0 ... data/count-1, UINT32_MAX if there is none */
+    qs_map names;        /* of all the others */
+    qs_parts *parts;     /* instead of a directory, for files that are no archives */
 };
 
 void qs_container_close(qs_container *c) {
@@ -40,6 +41,7 @@ void qs_container_close(qs_container *c) {
     free(c->records);
     free(c->entries);
     free(c->directory);
+    free(c->by_number);
     qs_map_free(&c->names);
     qs_parts_free(c->parts);
     qs_file_close(c->file);
@@ -80,11 +82,41 @@ uint32_t qs_container_count(const qs_container *c) {
 const qs_record *qs_container_record(const qs_container *c, uint32_t i) {
     return i < c->count ? &c->records[i] : NULL;
 }
-uint32_t qs_container_find(const qs_container *c, qs_str name) {
-    return qs_map_get(&c->names, name);
-}
 
 /* ---- names ---- */
+
+/* torch names storages by counting: most names are found in an array instead of by hashing 100,000 strings.
+ * The number after data/, or UINT32_MAX if the name is not how that would be printed. */
+static uint32_t number_of(const qs_container *c, qs_str name) {
+    uint32_t v = 0;
+    if (!qs_str_starts(name, QS_STR("data/"))) return UINT32_MAX;
+    if (name.n == 5 || name.n > 14 || (name.p[5] == '0' && name.n > 6)) return UINT32_MAX;
+    for (size_t i = 5; i < name.n; i++) {
+        if (name.p[i] < '0' || name.p[i] > '9') return UINT32_MAX;
+        v = v * 10 + (uint32_t)(name.p[i] - '0');
+    }
+    return v < c->count ? v : UINT32_MAX;
+}
+
+uint32_t qs_container_find(const qs_container *c, qs_str name) {
+    uint32_t v = number_of(c, name);
+    return v == UINT32_MAX ? qs_map_get(&c->names, name) : c->by_number[v];
+}
+
+static bool make_names(qs_container *c, qs_err *e) {
+    c->by_number = malloc(((size_t)c->count + 1) * sizeof *c->by_number);
+    if (!c->by_number) return qs_nomem(e);
+    memset(c->by_number, 0xff, ((size_t)c->count + 1) * sizeof *c->by_number);
+    return true;
+}
+
+/* The record that has the name now: i, or one before it. UINT32_MAX when memory is out. */
+static uint32_t add_name(qs_container *c, qs_str name, uint32_t i) {
+    uint32_t v = number_of(c, name);
+    if (v == UINT32_MAX) return qs_map_add(&c->names, name, i);
+    if (c->by_number[v] == UINT32_MAX) c->by_number[v] = i;
+    return c->by_number[v];
+}
 
 static bool has_upper(qs_str s) {
     for (size_t i = 0; i < s.n; i++)
@@ -134,15 +166,16 @@ static bool add_record(qs_container *c, uint32_t i, qs_err *e) {
                                 .stored_size = x->stored_size,
                                 .crc = x->crc,
                                 .deflated = x->method != 0};
-    uint32_t at = qs_map_add(&c->names, c->records[i].name, i);
-    if (at == QS_MAP_NONE) return qs_nomem(e);
+    uint32_t at = add_name(c, c->records[i].name, i);
+    if (at == UINT32_MAX) return qs_nomem(e);
     return at == i || duplicate(c, c->records[i].name, e);
 }
 
 static bool add_records(qs_container *c, qs_err *e) {
     c->records = calloc(c->count, sizeof *c->records);
     c->cache = calloc(1, sizeof *c->cache + c->count * sizeof *c->cache->inflated);
-    if (!c->records || !c->cache || !qs_map_reserve(&c->names, c->count)) return qs_nomem(e);
+    if (!c->records || !c->cache) return qs_nomem(e);
+    if (!make_names(c, e)) return false;
     qs_str first = c->entries[0].name;
     const char *slash = memchr(first.p, '/', first.n);
     if (!slash)
@@ -346,10 +379,11 @@ bool qs_container_open(qs_file *f, const qs_limits *limits, qs_container **out, 
 static bool take_parts(qs_container *c, qs_err *e) {
     c->count = qs_parts_count(c->parts);
     c->records = calloc(c->count ? c->count : 1, sizeof *c->records);
-    if (!c->records || !qs_map_reserve(&c->names, c->count)) return qs_nomem(e);
+    if (!c->records) return qs_nomem(e);
+    if (!make_names(c, e)) return false;
     for (uint32_t i = 0; i < c->count; i++) {
         c->records[i] = *qs_parts_record(c->parts, i);
-        if (!qs_map_put(&c->names, c->records[i].name, i)) return qs_nomem(e);
+        if (add_name(c, c->records[i].name, i) == UINT32_MAX) return qs_nomem(e);
     }
     return true;
 }

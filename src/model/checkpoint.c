@@ -52,13 +52,14 @@ static bool read_metadata(qs_checkpoint *c, qs_node dict, qs_err *e) {
     return true;
 }
 
-enum { ENTRIES_A_STEP = 1 << 16 };
+enum { ENTRIES_A_STEP = 1 << 16, AHEAD = 8 };
 
 static bool fill_state_dict(qs_checkpoint *c, qs_node dict, qs_err *e) {
     size_t n = qs_node_pairs(c->graph, dict);
     if (!qs_reserve(&c->entries, n) || !qs_map_reserve(&c->entry_by_key, n)) return qs_nomem(e);
     for (size_t i = 0; i < n; i++) {
         qs_str key;
+        qs_map_expect(&c->entry_by_key, qs_node_str(c->graph, qs_node_key(c->graph, dict, i + AHEAD)));
         if (qs_ckpt_key(c->graph, qs_node_key(c->graph, dict, i), &key) &&
             !qs_ckpt_add_entry(c, key, qs_node_value(c->graph, dict, i), false, e))
             return false;

@@ -128,7 +128,8 @@ static bool find_all(search *s) {
         bool found;
         if (!root_at(s->c, at.node, at.path, &root, &found, s->e)) return false;
         if (found && !qs_push(&s->c->roots, root)) return qs_nomem(s->e);
-        if (found && root.kind == QS_ROOT_MODULE) continue;
+        bool all = found && (root.kind == QS_ROOT_MODULE || root.entries == qs_node_pairs(s->g, at.node));
+        if (all) continue; /* there is nothing in it but its tensors */
         if (at.level < MAX_LEVELS && !look_into(s, &at)) return false;
     }
     return true;

@@ -34,63 +34,29 @@ static qs_node arg(const decoder *d, size_t i) {
 
 /* ---- storages ---- */
 
-/* torch names storages by counting, so most names are found in an array instead of by hashing 100,000
- * strings: the number itself, or QS_NONE if the name is not how it would be printed. */
-static uint32_t number_of(qs_str name) {
-    uint32_t v = 0;
-    if (name.n == 0 || name.n > 9 || (name.p[0] == '0' && name.n > 1)) return QS_NONE;
-    for (size_t i = 0; i < name.n; i++) {
-        if (name.p[i] < '0' || name.p[i] > '9') return QS_NONE;
-        v = v * 10 + (uint32_t)(name.p[i] - '0');
-    }
-    return v;
-}
-
-typedef struct numbered {
-    uint32_t record, storage;
-} numbered;
-
-/* What the storages called 0 .. count-1 are. */
 typedef struct scan {
     qs_checkpoint *c;
-    numbered *by_number;
-    uint32_t count;
+    uint32_t *by_record; /* [records] storage + 1 of a record, 0: none yet */
     qs_err *e;
 } scan;
 
-static bool number_records(scan *s) {
-    qs_container *k = s->c->container;
-    s->count = qs_container_count(k);
-    s->by_number = malloc(((size_t)s->count + 1) * sizeof *s->by_number);
-    if (!s->by_number) return qs_nomem(s->e);
-    memset(s->by_number, 0xff, ((size_t)s->count + 1) * sizeof *s->by_number);
-    for (uint32_t i = 0; i < s->count; i++) {
-        qs_str name = qs_container_record(k, i)->name;
-        if (!qs_str_starts(name, QS_STR("data/"))) continue;
-        uint32_t v = number_of(qs_str_sub(name, 5, name.n));
-        if (v < s->count) s->by_number[v].record = i;
-    }
-    return true;
-}
-
 static uint32_t find_record(const scan *s, qs_str key) {
     char name[512] = "data/";
-    uint32_t v = number_of(key);
-    if (v < s->count) return s->by_number[v].record;
     if (key.n > sizeof name - 5) return QS_NONE;
     if (key.n) memcpy(name + 5, key.p, key.n);
     return qs_container_find(s->c->container, (qs_str){name, key.n + 5});
 }
 
-/* Index of the storage of that name; for a new one the next free. */
-static bool storage_index(scan *s, qs_str key, uint32_t *out) {
-    uint32_t v = number_of(key), fresh = (uint32_t)s->c->storages.n;
-    if (v < s->count) {
-        if (s->by_number[v].storage == QS_NONE) s->by_number[v].storage = fresh;
-        *out = s->by_number[v].storage;
+/* Index of the storage; for a new one the next free. A storage that has a record is known by that. */
+static bool storage_index(scan *s, const qs_storage *found, uint32_t *out) {
+    uint32_t fresh = (uint32_t)s->c->storages.n;
+    if (found->record != QS_NONE) {
+        uint32_t *at = &s->by_record[found->record];
+        if (*at == 0) *at = fresh + 1;
+        *out = *at - 1;
         return true;
     }
-    *out = qs_map_add(&s->c->storage_by_key, key, fresh);
+    *out = qs_map_add(&s->c->storage_by_key, found->key, fresh);
     return *out != QS_MAP_NONE || qs_nomem(s->e);
 }
 
@@ -123,7 +89,7 @@ static bool add_storage(scan *s, qs_node persid) {
     uint32_t at;
     if (!storage_of_persid(s, persid, &found)) return true;
     if (c->storages.n >= QS_NONE) return qs_fail(s->e, QS_E_LIMIT, "too many storages");
-    if (!storage_index(s, found.key, &at)) return false;
+    if (!storage_index(s, &found, &at)) return false;
     c->index[persid] = at;
     if (at < c->storages.n) { /* torch keeps the first declaration, so do we */
         const qs_storage *first = &c->storages.v[at];
@@ -475,10 +441,11 @@ bool qs_ckpt_scan_tensors(qs_checkpoint *c, qs_err *e) {
     c->index = QS_ARENA_ARRAY(&c->arena, nodes, uint32_t);
     if (!c->index) return qs_nomem(e);
     memset(c->index, 0xff, nodes * sizeof *c->index);
+    uint32_t records = qs_container_count(c->container);
+    s.by_record = calloc((size_t)records + 1, sizeof *s.by_record);
     /* A storage has a record: as many as there are is room enough for honest files. */
-    bool ok = number_records(&s);
-    if (ok && !(qs_reserve(&c->storages, s.count) && qs_reserve(&c->tensors, s.count))) ok = qs_nomem(e);
-    ok = ok && scan_nodes(&s);
-    free(s.by_number);
+    bool ok = s.by_record && qs_reserve(&c->storages, records) && qs_reserve(&c->tensors, records);
+    ok = (ok || qs_nomem(e)) && scan_nodes(&s);
+    free(s.by_record);
     return ok;
 }
