@@ -8,7 +8,7 @@
 /* What rounding does to one weight: sliders for bits, scheme, scales and clipping, everything recomputed at
  * once. */
 
-enum { SLIDERS = 4, KEEP_STEP = 5, SLIDERS_Y = 4, LABEL = 11, BINS_MAX = 240 };
+enum { SLIDERS = 4, KEEP_STEP = 5, SLIDERS_Y = 4, LABEL = 11, BINS_MAX = 240, LINES = 22, HIGHEST = 8 };
 
 struct qs_see_state {
     qs_see *see;
@@ -115,12 +115,17 @@ void qs_see_view_open(qs_app *a) {
 
 /* ---- drawing ---- */
 
-static void draw_bars(qs_pane p, int y, const char *label, const uint64_t *bins, size_t n) {
-    qs_buf text = {0};
-    qs_histogram_text(bins, n, n, &text);
-    qs_drawz(p, 0, y, QS_PEN(DIM), label);
-    qs_draw(p, LABEL, y, QS_PEN(HIST), qs_buf_str(&text));
-    qs_buf_free(&text);
+/* Bars of `rows` lines, the lowest of them at y + rows - 1. */
+static void draw_bars(qs_pane p, int y, int rows, const char *label, const uint64_t *bins, size_t n) {
+    uint64_t most = 1;
+    for (size_t i = 0; i < n; i++)
+        if (bins[i] > most) most = bins[i];
+    qs_drawz(p, 0, y + rows - 1, QS_PEN(DIM), label);
+    for (size_t i = 0; i < n; i++) {
+        double height = (double)bins[i] / (double)most * rows;
+        for (int row = 0; row < rows && (height > row || (row == 0 && height > 0)); row++)
+            qs_drawz(p, LABEL + (int)i, y + rows - 1 - row, QS_PEN(HIST), qs_bar_glyph(height - row));
+    }
 }
 
 /* A mark in every column a grid point falls into; where all of them are marked the grid is finer than the
@@ -237,6 +242,12 @@ static void draw_channels(const struct qs_see_state *v, qs_pane p, int y) {
     }
 }
 
+/* Lines of each of the two histograms: what is left of `h` lines is theirs. */
+static int bar_rows(int h) {
+    int spare = (h - LINES) / 2;
+    return spare < 1 ? 1 : spare < HIGHEST ? 1 + spare : HIGHEST;
+}
+
 static void see_draw(const qs_app *a, qs_grid *g) {
     static const char *const hints[] = {"j k", "choose", "h l", "change", "q", "back", NULL};
     const struct qs_see_state *v = a->see;
@@ -255,9 +266,11 @@ static void see_draw(const qs_app *a, qs_grid *g) {
     qs_draw_fit(p, 1, 0, end - 1, QS_PEN(TITLE), qs_str_of(v->key), true);
     qs_dialog_hints(qs_pane_sub(p, 1, 0, p.w - 2, p.h), p.h - 1, hints);
     if (v->failed) return;
-    draw_bars(in, 0, "weight", v->before, v->bins);
-    draw_grid_points(v, in, 1);
-    draw_bars(in, 2, "rounded", v->after, v->bins);
+    int rows = bar_rows(in.h);
+    draw_bars(in, 0, rows, "weight", v->before, v->bins);
+    draw_grid_points(v, in, rows);
+    draw_bars(in, rows + 1, rows, "rounded", v->after, v->bins);
+    in = qs_pane_sub(in, 0, 2 * (rows - 1), in.w, in.h); /* the rest is further down */
     qs_see_range(v->see, &lo, &hi);
     qs_drawf(in, LABEL, 3, QS_PEN(DIM), "%.4g", (double)lo);
     snprintf(text, sizeof text, "%.4g", (double)hi);
@@ -300,11 +313,12 @@ static bool see_command(qs_app *a, qs_command c) {
 }
 
 static bool see_event(qs_app *a, const qs_event *ev) {
+    int first = 1 + SLIDERS_Y + 2 * (bar_rows(a->h - 2) - 1);
     if (ev->kind != QS_EVENT_MOUSE) return false;
     if (ev->mouse == QS_MOUSE_WHEEL_UP || ev->mouse == QS_MOUSE_WHEEL_DOWN)
         change(a, ev->mouse == QS_MOUSE_WHEEL_UP ? 1 : -1);
-    else if (ev->y > SLIDERS_Y && ev->y <= SLIDERS_Y + SLIDERS)
-        a->see->slider = ev->y - SLIDERS_Y - 1;
+    else if (ev->y >= first && ev->y < first + SLIDERS)
+        a->see->slider = ev->y - first;
     return true;
 }
 
