@@ -11,7 +11,7 @@ import struct
 import sys
 import termios
 
-QUIET = 0.3  # seconds without output: the screen is complete
+PATIENCE, QUIET = 20, 0.4  # seconds until the first output, and without more: the screen is complete
 DOWN, ENTER = "\x1bOB", "\r"
 # (seconds before the keys, keys): what is typed letter by letter is a list
 STORY = [
@@ -31,7 +31,7 @@ LETTER = 0.09
 
 def read_all(fd):
     out = b""
-    while select.select([fd], [], [], QUIET)[0]:
+    while select.select([fd], [], [], QUIET if out else PATIENCE)[0]:
         try:
             data = os.read(fd, 65536)
         except OSError:
