@@ -166,13 +166,15 @@ typedef struct qs_filter_state {
     char text_was[QS_LINE_MAX];
 } qs_filter_state;
 
+enum { QS_CONFIRM_MAX = 5 };
+
 typedef struct qs_confirm_state {
     char title[64], text[300];
     struct {
         uint32_t key;
         const char *label;
         void (*run)(qs_app *a);
-    } choice[4];
+    } choice[QS_CONFIRM_MAX];
     int choices;
 } qs_confirm_state;
 

@@ -95,11 +95,29 @@ static void toggle_action(qs_app *a) {
     after_edit(a, ok, &e, copy.off ? "the action is off" : "the action is on again");
 }
 
-/* A rule in its dialog, with its preview; anything else as the line of JSON it is in a plan file. */
-static void edit_action(qs_app *a) {
+static void make_from(qs_app *a, qs_init_source source) {
+    qs_err e = QS_ERR_INIT;
+    qs_action copy = *qs_plan_action(qs_session_plan(a->s), a->plan_list.cursor);
+    copy.source = source;
+    qs_tree_remember(&a->tree);
+    bool ok = qs_session_plan_replace(a->s, a->plan_list.cursor, &copy, &e);
+    after_edit(a, ok, &e, "the values are made otherwise");
+}
+
+static void make_fresh(qs_app *a) {
+    make_from(a, QS_INIT_FRESH);
+}
+static void make_observed(qs_app *a) {
+    make_from(a, QS_INIT_OBSERVED);
+}
+static void make_datafree(qs_app *a) {
+    make_from(a, QS_INIT_DATAFREE);
+}
+
+/* As the line of JSON it is in a plan file. */
+static void edit_json(qs_app *a) {
     const qs_action *x = qs_plan_action(qs_session_plan(a->s), a->plan_list.cursor);
     qs_buf json = {0};
-    if (x->kind == QS_ACT_RULE) return qs_rule_edit(a, a->plan_list.cursor);
     if (!qs_action_print(x, &json))
         qs_app_complain(a, "out of memory");
     else if (json.n >= QS_LINE_MAX)
@@ -107,6 +125,30 @@ static void edit_action(qs_app *a) {
     else
         qs_prompt_open(a, "action: ", qs_buf_str(&json), NULL, on_json);
     qs_buf_free(&json);
+}
+
+static void ask_for_source(qs_app *a, const qs_action *x) {
+    qs_confirm_state *c = &a->confirm;
+    *c = (qs_confirm_state){.title = "how the values are made",
+                            .choices = QS_CONFIRM_MAX,
+                            .choice = {{'f', "fresh: what torch itself holds in a new module", make_fresh},
+                                       {'o', "observed: weights as their observer finds them", make_observed},
+                                       {'d', "data-free: and activations from the BatchNorms", make_datafree},
+                                       {'e', "edit the action as JSON", edit_json},
+                                       {QS_KEY_ESC, "leave it as it is", NULL}}};
+    qs_action_describe(x, c->text, sizeof c->text);
+    qs_app_open(a, &qs_view_confirm);
+}
+
+/* A rule in its dialog, with its preview. */
+static void edit_action(qs_app *a) {
+    const qs_action *x = qs_plan_action(qs_session_plan(a->s), a->plan_list.cursor);
+    if (x->kind == QS_ACT_RULE)
+        qs_rule_edit(a, a->plan_list.cursor);
+    else if (x->kind == QS_ACT_INIT)
+        ask_for_source(a, x);
+    else
+        edit_json(a);
 }
 
 static bool plan_command(qs_app *a, qs_command c) {
