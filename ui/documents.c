@@ -173,7 +173,7 @@ static void draw_root(const qs_app *a, qs_pane p, int y, size_t i) {
     if (root->kind == QS_ROOT_MODULE)
         snprintf(kind, sizeof kind, "module %.*s", QS_FMT(qs_str_leaf(root->class_name)));
     else
-        snprintf(kind, sizeof kind, "state dict");
+        snprintf(kind, sizeof kind, "%s", qs_root_kind_name(root->kind));
     snprintf(tensors, sizeof tensors, "%u %s", root->entries, qs_plural(root->entries, "tensor", "tensors"));
     int end = qs_draw_right(p, p.w - 1, y, QS_PEN(NORMAL), qs_str_of(tensors));
     qs_drawf(p, 0, y, QS_PEN(KEY), "%s  %s", letter_of(what), chosen ? "(•)" : "( )");

@@ -44,6 +44,7 @@ static void print_result(const convert_args *a, uint32_t entries, uint32_t dropp
 static bool convert(const convert_args *a, qs_err *e) {
     qs_session_options opt = QS_SESSION_OPTIONS_DEFAULT;
     opt.open = qs_cli_open_options(&a->common);
+    opt.open.loose = true;
     qs_session *s = qs_cli_session(&opt, a->pos[0], NULL, &a->common, e);
     uint32_t dropped = 0;
     bool ok = s && (!a->drop || drop_misfits(s, a->saving.out, &dropped, e)) &&

@@ -252,6 +252,7 @@ static void print_end(const diff *d) {
 
 static int run(const diff_args *a) {
     qs_open_options open = qs_cli_open_options(&a->common);
+    open.loose = true;
     qs_checkpoint *ca = NULL, *cb = NULL;
     qs_err e = QS_ERR_INIT;
     diff d = {.args = a, .e = &e};

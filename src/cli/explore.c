@@ -134,6 +134,7 @@ static bool print_config(const explore_args *x, const qs_config *c, qs_err *e) {
 static bool explore(const explore_args *x, const qs_config *config, qs_err *e) {
     qs_session_options opt = QS_SESSION_OPTIONS_DEFAULT;
     opt.open = qs_cli_open_options(&x->common);
+    opt.open.loose = true;
     opt.bn_eps = x->bn_eps;
     if (x->torch && !(opt.strict.torch_minor = qs_cli_torch_version(x->torch)))
         return qs_fail(e, QS_E_USAGE, "--torch wants a version such as 1.13 or 2.6, not '%s'", x->torch);

@@ -278,8 +278,7 @@ static bool print_table(const ls_context *x, qs_err *e) {
 
 static void print_roots(const qs_checkpoint *c, FILE *f) {
     const qs_root *chosen = qs_checkpoint_chosen_root(c);
-    const char *what = chosen->kind == QS_ROOT_MODULE ? "module" : "state dict";
-    fprintf(f, ", %s ", what);
+    fprintf(f, ", %s ", qs_root_kind_name(chosen->kind));
     if (chosen->path.n)
         qs_str_fput_printable(chosen->path, f);
     else
@@ -356,6 +355,7 @@ static bool ls_one(void *ctx, const char *path, int *status, qs_err *e) {
     ls_options opt = a->opt;
     *status = 0;
     qs_open_options open = qs_cli_open_options(common);
+    open.loose = true;
     qs_checkpoint *c = NULL;
     if (!qs_checkpoint_open(path, &open, &c, e)) return false;
     ls_context x = {.c = c, .opt = opt};

@@ -59,7 +59,8 @@ static void ints_field(out *o, const char *name, const int64_t *v, uint32_t n) {
 static void add_root(out *o, const qs_root *r, bool count) {
     qs_buf_addz(&o->b, "{\"path\": ");
     qs_buf_add_json(&o->b, r->path);
-    str_field(o, "kind", r->kind == QS_ROOT_MODULE ? QS_STR("module") : QS_STR("state_dict"));
+    str_field(o, "kind",
+              r->kind == QS_ROOT_STATE_DICT ? QS_STR("state_dict") : qs_str_of(qs_root_kind_name(r->kind)));
     if (count) qs_buf_addf(&o->b, ", \"entries\": %u", r->entries);
     if (r->kind == QS_ROOT_MODULE) str_field(o, "class", r->class_name);
     qs_buf_addc(&o->b, '}');

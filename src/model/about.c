@@ -44,7 +44,10 @@ static void add_roots(facts *x) {
         qs_buf_addf(&others, "%s%.*s (%u tensors)", others.n ? ", " : "", QS_FMT(r->path), r->entries);
     }
     add(x, "state dict", "%.*s%s%.*s", QS_FMT(chosen->path.n ? chosen->path : QS_STR("the top level")),
-        chosen->kind == QS_ROOT_MODULE ? ", of the pickled module " : "", QS_FMT(chosen->class_name));
+        chosen->kind == QS_ROOT_MODULE  ? ", of the pickled module "
+        : chosen->kind == QS_ROOT_LOOSE ? ": none, only tensors in other objects"
+                                        : "",
+        QS_FMT(chosen->class_name));
     if (others.n) add(x, "others", "%.*s", QS_FMT(qs_buf_str(&others)));
     qs_buf_free(&others);
 }

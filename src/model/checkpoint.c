@@ -72,6 +72,7 @@ static bool fill_chosen(qs_checkpoint *c, qs_err *e) {
     const qs_root *root = &c->roots.v[c->chosen];
     uint32_t tensors;
     if (root->kind == QS_ROOT_MODULE) return qs_ckpt_walk_module(c, root->node, true, &tensors, e);
+    if (root->kind == QS_ROOT_LOOSE) return qs_ckpt_walk_loose(c, root->node, true, &tensors, e);
     return fill_state_dict(c, root->node, e);
 }
 
@@ -119,6 +120,7 @@ bool qs_checkpoint_open(const char *path, const qs_open_options *opt, qs_checkpo
     qs_checkpoint *c = calloc(1, sizeof *c);
     if (!c) return qs_nomem(e);
     c->limits = opt && opt->limits.pickle_bytes ? opt->limits : QS_LIMITS_DEFAULT;
+    c->loose = opt && opt->loose;
     c->path = qs_arena_str(&c->arena, qs_str_of(path)).p;
     bool ok = c->path ? open_into(c, path, opt, e) : qs_nomem(e);
     c->limits.progress = NULL; /* the caller's, for the time of this call */
@@ -168,6 +170,11 @@ size_t qs_checkpoint_pickle_bytes(const qs_checkpoint *c) {
 
 const qs_limits *qs_checkpoint_limits(const qs_checkpoint *c) {
     return &c->limits;
+}
+
+const char *qs_root_kind_name(qs_root_kind kind) {
+    static const char *const names[] = {"state dict", "module", "tensors"};
+    return names[kind];
 }
 
 uint32_t qs_checkpoint_root_count(const qs_checkpoint *c) {

@@ -15,7 +15,14 @@ typedef struct qs_entry {
     bool is_param;   /* from a module's _parameters or a Parameter object; false = buffer or unknown */
 } qs_entry;
 
-typedef enum qs_root_kind { QS_ROOT_STATE_DICT, QS_ROOT_MODULE } qs_root_kind;
+typedef enum qs_root_kind {
+    QS_ROOT_STATE_DICT,
+    QS_ROOT_MODULE,
+    QS_ROOT_LOOSE, /* no state dict: all tensors in an object, each named by the path to it
+                      ("state.0.exp_avg") */
+} qs_root_kind;
+/* "state dict", "module", "tensors" */
+const char *qs_root_kind_name(qs_root_kind kind);
 
 /* A place in the object where a state dict is. */
 typedef struct qs_root {
@@ -29,6 +36,7 @@ typedef struct qs_root {
 typedef struct qs_open_options {
     const char *root; /* NULL: chosen by itself (ema if not None, model, state_dict, ... the top level) */
     qs_limits limits;
+    bool loose; /* where there is no state dict, take the tensors there are (QS_ROOT_LOOSE) */
 } qs_open_options;
 
 /* opt may be NULL for defaults. */

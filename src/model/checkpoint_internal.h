@@ -28,6 +28,7 @@ struct qs_checkpoint {
     size_t pickle_bytes;
     qs_graph *graph;
     bool big_endian;
+    bool loose; /* as in qs_open_options */
     /* Pairs looked at while searching and walking, and how many may be: a module that many parents share is
      * listed under each, so nested sharing makes an endless tree of a small file. Honest files need some 20 a
      * node. */
@@ -57,6 +58,9 @@ qs_str qs_ckpt_class_name(qs_checkpoint *c, qs_node n);
 /* Walks a module as state_dict() does. With `fill`, entries, modules and versions are added to c; without,
  * only *tensors is counted. */
 bool qs_ckpt_walk_module(qs_checkpoint *c, qs_node top, bool fill, uint32_t *tensors, qs_err *e);
+
+/* The same for the tensors anywhere in an object, by the paths to them. */
+bool qs_ckpt_walk_loose(qs_checkpoint *c, qs_node top, bool fill, uint32_t *tensors, qs_err *e);
 
 /* A string key of a dict: text, or Python 2's str. */
 bool qs_ckpt_key(const qs_graph *g, qs_node n, qs_str *out);

@@ -1,6 +1,7 @@
 /* Where in the object the state dict is. */
 #include "model/checkpoint_internal.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 enum {
@@ -154,6 +155,16 @@ static uint32_t choose(const qs_checkpoint *c) {
     return best;
 }
 
+/* The tensors under n, if there are any and they are wanted. */
+static bool loose_at(qs_checkpoint *c, qs_node n, qs_str path, qs_root *out, bool *found, qs_err *e) {
+    *out = (qs_root){.path = path, .kind = QS_ROOT_LOOSE, .node = n};
+    *found = false;
+    if (!c->loose) return true;
+    if (!qs_ckpt_walk_loose(c, n, false, &out->entries, e)) return false;
+    *found = out->entries > 0;
+    return true;
+}
+
 /* One step of a dotted path from n: the value under the longest key that `path` starts with. Advances *path.
  */
 static qs_node descend(const qs_graph *g, qs_node n, qs_str *path) {
@@ -165,8 +176,16 @@ static qs_node descend(const qs_graph *g, qs_node n, qs_str *path) {
     else
         dict = qs_node_is_dict_like(g, n) ? n : qs_node_build(g, n, 0);
     for (size_t i = 0; i < qs_node_pairs(g, dict); i++) {
+        char text[24];
         qs_str key;
-        if (!qs_ckpt_key(g, qs_node_key(g, dict, i), &key) || key.n < taken) continue;
+        qs_node name = qs_node_key(g, dict, i);
+        if (qs_node_kind_of(g, name) == QS_NODE_INT) { /* an optimizer's parameters are numbered */
+            snprintf(text, sizeof text, "%" PRId64, qs_node_int(g, name));
+            key = qs_str_of(text);
+        } else if (!qs_ckpt_key(g, name, &key)) {
+            continue;
+        }
+        if (key.n < taken) continue;
         if (!is_or_is_under(*path, key)) continue;
         best = qs_node_value(g, dict, i);
         taken = key.n;
@@ -213,6 +232,7 @@ static bool choose_wanted(qs_checkpoint *c, const char *wanted, qs_err *e) {
     qs_root root;
     bool found = false;
     if (n != QS_NODE_NONE && !root_at(c, n, path, &root, &found, e)) return false;
+    if (n != QS_NODE_NONE && !found && !loose_at(c, n, path, &root, &found, e)) return false;
     if (!found) return fail_wanted(c, wanted, e);
     c->chosen = (uint32_t)c->roots.n;
     return qs_push(&c->roots, root) || qs_nomem(e);
@@ -223,10 +243,12 @@ static bool fail_nothing(const qs_checkpoint *c, qs_err *e) {
     const qs_graph *g = c->graph;
     qs_node root = qs_graph_root(g);
     char text[320];
+    const char *tensors = c->tensors.n && !c->loose ? "; its tensors can be looked at: qatscope ls FILE" : "";
     qs_node_describe(g, root, text, sizeof text);
     size_t pairs = qs_node_pairs(g, root);
     if (!qs_node_is_dict_like(g, root) || pairs == 0)
-        return qs_fail(e, QS_E_INPUT, "no state dict and no module in this file; it holds %s", text);
+        return qs_fail(e, QS_E_INPUT, "no state dict and no module in this file; it holds %s%s", text,
+                       tensors);
     qs_buf b = {0};
     for (size_t i = 0; i < pairs && b.n < 300; i++) {
         char key[40], value[40];
@@ -237,8 +259,8 @@ static bool fail_nothing(const qs_checkpoint *c, qs_err *e) {
     qs_fail(
         e, QS_E_INPUT,
         "no state dict and no module in this file (--root NAME would name one); its top level is a dict with "
-        "%s",
-        b.p ? b.p : "?");
+        "%s%s",
+        b.p ? b.p : "?", tensors);
     qs_buf_free(&b);
     return false;
 }
@@ -250,7 +272,13 @@ bool qs_ckpt_find_roots(qs_checkpoint *c, const char *wanted, qs_err *e) {
     qs_vec_free(&s.queue);
     if (!ok) return false;
     if (wanted) return choose_wanted(c, wanted, e);
-    if (c->roots.n == 0) return fail_nothing(c, e);
+    if (c->roots.n == 0) {
+        qs_root root;
+        bool found;
+        if (!loose_at(c, qs_graph_root(c->graph), QS_STR(""), &root, &found, e)) return false;
+        if (!found) return fail_nothing(c, e);
+        if (!qs_push(&c->roots, root)) return qs_nomem(e);
+    }
     c->chosen = choose(c);
     return true;
 }

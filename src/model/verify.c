@@ -197,7 +197,7 @@ static bool open_records_only(verifier *x, const char *path, const qs_limits *li
 }
 
 static bool run(verifier *x, const char *path, const qs_limits *limits) {
-    qs_open_options opt = {.limits = *limits};
+    qs_open_options opt = {.limits = *limits, .loose = true};
     qs_err cause = QS_ERR_INIT;
     if (qs_checkpoint_open(path, &opt, &x->c, &cause)) {
         x->box = qs_checkpoint_container(x->c);

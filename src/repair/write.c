@@ -46,14 +46,18 @@ static bool init_source(qs_out_source *s, const qs_checkpoint *c, qs_err *e) {
     return true;
 }
 
+static bool is_edited(const qs_resolve_input *in, const qs_write_options *opt) {
+    const qs_root *root = qs_checkpoint_chosen_root(in->a);
+    return (in->plan && qs_plan_count(in->plan) > 0) ||
+           (opt->bare && (root->path.n || root->kind != QS_ROOT_STATE_DICT));
+}
+
 static bool init_writer(qs_writer *w, const qs_resolution *r, const qs_write_options *opt, qs_err *e) {
     const qs_resolve_input *in = qs_resolution_input(r);
     w->r = r;
-    const qs_root *root = qs_checkpoint_chosen_root(in->a);
     w->cpu = opt->cpu;
     w->bare = opt->bare;
-    w->edited = (in->plan && qs_plan_count(in->plan) > 0) ||
-                (opt->bare && (root->path.n || root->kind == QS_ROOT_MODULE));
+    w->edited = is_edited(in, opt);
     w->fills = calloc((size_t)qs_resolution_live(r) + 1, sizeof *w->fills);
     w->cache = qs_init_cache_new();
     if (!w->fills || !w->cache) return qs_nomem(e);
@@ -286,11 +290,25 @@ static bool write_to(qs_writer *w, const char *path, const qs_write_options *opt
     return false;
 }
 
+/* Names are paths into an object that is no state dict: nothing there can take others. */
+static bool check_loose(const qs_resolution *r, const char *path, const qs_write_options *opt, qs_err *e) {
+    const qs_resolve_input *in = qs_resolution_input(r);
+    if (qs_checkpoint_chosen_root(in->a)->kind != QS_ROOT_LOOSE || qs_write_format_of(path) != QS_WRITE_TORCH ||
+        !is_edited(in, opt))
+        return true;
+    return qs_fail(
+        e, QS_E_UNSUPPORTED,
+        "%s: holds no state dict, only tensors in other objects, which stay as they are; with another "
+        "content it can be saved as NAME.safetensors",
+        qs_checkpoint_path(in->a));
+}
+
 bool qs_write_pt(const qs_resolution *r, const char *path, const qs_write_options *opt, qs_err *e) {
     static const qs_write_options none = {0};
     qs_writer w = {0};
     if (!opt) opt = &none;
     if (!check_target(r, path, opt, e) || !check_content(r, e)) return false;
+    if (!check_loose(r, path, opt, e)) return false;
     bool ok = init_writer(&w, r, opt, e) && (qs_is_safetensors_name(path) || qs_write_pickle(&w, e)) &&
               write_to(&w, path, opt, e);
     free_writer(&w);

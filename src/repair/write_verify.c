@@ -127,11 +127,12 @@ static bool check_storages(check *k) {
 
 bool qs_write_verify(const qs_writer *w, const char *path, const qs_progress *progress, qs_err *e) {
     check k = {.w = w, .progress = progress, .e = e};
-    qs_str where = w->bare ? QS_STR("") : qs_checkpoint_chosen_root(w->a.c)->path;
+    const qs_root *chosen = qs_checkpoint_chosen_root(w->a.c);
+    qs_str where = w->bare ? QS_STR("") : chosen->path;
     char *root = strndup(where.p, where.n);
     if (!root) return qs_nomem(e);
     /* Our own output is not hostile: what was read with raised limits must be written too. */
-    qs_open_options opt = {.root = root, .limits = QS_LIMITS_MOST};
+    qs_open_options opt = {.root = root, .limits = QS_LIMITS_MOST, .loose = chosen->kind == QS_ROOT_LOOSE};
     for (size_t i = 0; i < w->storages.n; i++) k.total += w->storages.v[i].bytes;
     bool ok = qs_checkpoint_open(path, &opt, &k.c, e);
     uint32_t n = qs_resolution_live(w->r);

@@ -262,15 +262,17 @@ static void same_checkpoint(const trip *t) {
 /* ---- there and back ---- */
 
 static void open_saved(trip *t) {
-    qs_str path = t->opt.bare ? QS_STR("") : qs_checkpoint_chosen_root(t->a)->path;
+    const qs_root *from = qs_checkpoint_chosen_root(t->a);
+    qs_str path = t->opt.bare ? QS_STR("") : from->path;
     char *root = t->format == QS_WRITE_TORCH ? strndup(path.p, path.n) : NULL;
-    qs_open_options opt = {.root = root, .limits = QS_LIMITS_DEFAULT};
+    qs_open_options opt = {.root = root, .limits = QS_LIMITS_DEFAULT, .loose = from->kind == QS_ROOT_LOOSE};
     qs_err e = QS_ERR_INIT;
     REQUIRE(qs_checkpoint_open(t->out, &opt, &t->c, &e), "what was saved does not open: %s", e.msg);
     free(root);
 }
 
-/* A file whose objects are all re-emitted, saved again as it is, has the same bytes. */
+/* A file whose objects are all re-emitted, saved again as it is, has the same bytes. (With other locations
+ * the storages' tuples are new, and not memoised.) */
 static void save_again(const trip *t) {
     qs_resolution *r = NULL;
     qs_err e = QS_ERR_INIT;
@@ -331,7 +333,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     unsigned how = data[size - 2] | (unsigned)data[size - 1] << 8;
     make_folder();
     int fd = open_file(data, size - CHOSEN, how & 32, path);
-    qs_open_options opt = {.limits = QS_LIMITS_DEFAULT};
+    qs_open_options opt = {.limits = QS_LIMITS_DEFAULT, .loose = true};
     opt.limits.opcodes = 1 << 18; /* long inputs teach nothing new */
     qs_err e = QS_ERR_INIT;
     if (qs_checkpoint_open(path, &opt, &t.a, &e)) there_and_back(&t, how);
