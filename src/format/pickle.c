@@ -21,6 +21,7 @@ typedef struct vm {
     size_t at;                  /* offset of the opcode at work */
     unsigned char op;           /* its byte */
     qs_node nil, no, yes, unit; /* made once: None, False, True, () */
+    qs_node bytes[256];         /* and the numbers of one byte */
     size_t fold_budget;         /* bytes that folds may still copy: a hostile pickle folds one string often */
 } vm;
 
@@ -138,15 +139,21 @@ static qs_node node(vm *m, qs_node_kind k) {
     return qs_graph_add_(m->g, k, m->at);
 }
 
-/* One node serves every use of None, True, False and (). */
+/* One node serves every use of None, True, False, () and of each number below 256, of which a tensor has
+ * some. */
 static bool push_constant(vm *m, qs_node *slot, qs_node_kind k, int64_t v) {
-    if (*slot == QS_NODE_NONE && (*slot = node(m, k)) != QS_NODE_NONE && k == QS_NODE_BOOL)
+    bool number = k == QS_NODE_BOOL || k == QS_NODE_INT;
+    if (*slot == QS_NODE_NONE && (*slot = node(m, k)) != QS_NODE_NONE && number)
         qs_graph_rec_(m->g, *slot)->u.i = v;
     return push(m, *slot);
 }
 
 static bool push_bool(vm *m, bool v) {
     return push_constant(m, v ? &m->yes : &m->no, QS_NODE_BOOL, v);
+}
+
+static bool push_byte(vm *m, uint8_t v) {
+    return qs_reader_ok(&m->in) && push_constant(m, &m->bytes[v], QS_NODE_INT, v);
 }
 
 static bool push_int(vm *m, int64_t v) {
@@ -493,7 +500,7 @@ static bool step(vm *m) {
     case PK_INT:
     case PK_LONG: return op_text_int(m);
     case PK_BININT: return push_int(m, (int32_t)qs_read_u32le(in));
-    case PK_BININT1: return push_int(m, qs_read_u8(in));
+    case PK_BININT1: return push_byte(m, qs_read_u8(in));
     case PK_BININT2: return push_int(m, qs_read_u16le(in));
     case PK_LONG1: return push_le(m, argument(m, qs_read_u8(in)));
     case PK_LONG4: return op_long4(m);

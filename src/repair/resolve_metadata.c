@@ -146,8 +146,11 @@ static bool map_nodes(const qs_checkpoint *a, qs_map *nodes) {
     const qs_graph *g = qs_checkpoint_graph(a);
     qs_node dict = qs_checkpoint_metadata_node(a);
     size_t n = dict ? qs_node_pairs(g, dict) : 0;
-    for (size_t i = 0; i < n && i < UINT32_MAX; i++)
-        if (!qs_map_put(nodes, qs_node_str(g, qs_node_key(g, dict, i)), (uint32_t)i)) return false;
+    for (size_t i = 0; i < n && i < UINT32_MAX; i++) {
+        qs_node key = qs_node_key(g, dict, i);
+        bool text = qs_node_kind_of(g, key) == QS_NODE_STR || qs_node_is_str8(g, key);
+        if (text && !qs_map_put(nodes, qs_node_str(g, key), (uint32_t)i)) return false;
+    }
     return true;
 }
 
