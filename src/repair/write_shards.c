@@ -84,6 +84,20 @@ static bool check_files(const set *s, bool overwrite) {
     return ok;
 }
 
+/* Readers of JSON end a name at a NUL. */
+static bool check_keys(const set *s) {
+    char name[80];
+    for (size_t i = 0; i < s->j.items.n; i++) {
+        qs_str key = s->j.items.v[i].x->key;
+        if (!key.n || !memchr(key.p, 0, key.n)) continue;
+        qs_str_printable(key, name, sizeof name);
+        return qs_fail(s->e, QS_E_REFUSED,
+                       "the index of a set of files cannot hold the name %s; rename it first, or save as .pt",
+                       name);
+    }
+    return true;
+}
+
 /* Before the items are put into the order of their data: the state dict's own order is the index's. */
 static bool make_index(set *s) {
     qs_buf *b = &s->index;
@@ -134,7 +148,7 @@ bool qs_write_shards(qs_writer *w, const char *path, const qs_write_options *opt
     set s = {.e = e};
     bool ok = qs_st_collect(&s.j, w, opt->progress, e) &&
               split(&s, opt->shard_bytes ? opt->shard_bytes : QS_SHARD_BYTES) && make_names(&s, path) &&
-              check_files(&s, opt->overwrite) && make_index(&s) && write_files(&s);
+              check_files(&s, opt->overwrite) && check_keys(&s) && make_index(&s) && write_files(&s);
     free_set(&s);
     return ok;
 }

@@ -149,33 +149,48 @@ def have_root(suite):
     return os.geteuid() == 0 and os.path.isdir(os.path.join(base, suite))
 
 
+def start(top, suite):
+    """Begins to write the cases under that torch: (its folder, the process)."""
+    d = os.path.join(top, suite)
+    os.mkdir(d)
+    with open(d + ".log", "w") as log:
+        return d, subprocess.Popen([os.path.join(HERE, "torch-at"), suite, os.path.join(HERE, "dcp_cases.py"), d, str(SEED),
+                                    str(COUNT)], stdout=log, stderr=log)
+
+
+def compare_all(d):
+    """How many checkpoints of that folder were compared."""
+    if not os.path.exists(os.path.join(d, "expected.json")):
+        with open(d + ".log") as log:
+            check(False, d + ": " + log.read()[-800:])
+        return 0
+    with open(os.path.join(d, "expected.json")) as f:
+        expected = json.load(f)
+    for i, case in enumerate(expected["cases"]):
+        where = "torch %s %d, %s (seed %d)" % (expected["torch"], i, case["how"], SEED)
+        compare(case, where)
+        if i < 5:
+            check_broken(case, where)
+    print("torch %s: %d distributed checkpoints compared" % (expected["torch"], len(expected["cases"])))
+    return len(expected["cases"])
+
+
 def main():
     if not QATSCOPE or not os.path.exists(QATSCOPE):
         print("SKIP: no qatscope binary (QATSCOPE)")
         return 77
     print("seed", SEED)
-    done = 0
+    done, writers = 0, []
     with tempfile.TemporaryDirectory(prefix="qatscope-dcp-") as top:
-        check_forged(os.path.join(top, "forged"))
         for suite in ("trixie", "sid"):
-            if not have_root(suite):
+            if have_root(suite):
+                writers.append(start(top, suite))  # each waits for its torch to start: both at a time
+            else:
                 print("SKIP %s: needs root and tests/oracle/torch-at %s --install" % (suite, suite))
-                continue
-            d = os.path.join(top, suite)
-            os.mkdir(d)
-            r = subprocess.run([os.path.join(HERE, "torch-at"), suite, os.path.join(HERE, "dcp_cases.py"), d, str(SEED),
-                                str(COUNT)], capture_output=True, text=True)
-            if not check(os.path.exists(os.path.join(d, "expected.json")), suite + ": " + r.stderr[-800:]):
-                continue
-            with open(os.path.join(d, "expected.json")) as f:
-                expected = json.load(f)
-            for i, case in enumerate(expected["cases"]):
-                where = "torch %s %d, %s (seed %d)" % (expected["torch"], i, case["how"], SEED)
-                compare(case, where)
-                if i < 5:
-                    check_broken(case, where)
-                done += 1
-            print("torch %s: %d distributed checkpoints compared" % (expected["torch"], len(expected["cases"])))
+        check_forged(os.path.join(top, "forged"))
+        for d, process in writers:
+            process.wait()
+            done += compare_all(d)
     if failures:
         print(len(failures), "failures")
         return 1
