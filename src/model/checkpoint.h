@@ -91,7 +91,7 @@ bool qs_tensor_read_floats(const qs_checkpoint *c, const qs_tensor *t, uint64_t 
                            qs_err *e);
 bool qs_tensor_read_doubles(const qs_checkpoint *c, const qs_tensor *t, uint64_t first, size_t n, double *out,
                             qs_err *e);
-/* Raw bytes of a storage, for copying it to another file. */
+/* Bytes of a storage, for copying it to another file: those of a big-endian file swapped. */
 bool qs_storage_read(const qs_checkpoint *c, uint32_t storage, uint64_t offset, void *out, size_t n,
                      qs_err *e);
 

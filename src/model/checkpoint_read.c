@@ -12,6 +12,45 @@ enum {
     MAX_ITEM = 16       /* bytes of the widest element */
 };
 
+static void turn(char *p, size_t n, size_t unit) {
+    for (; n >= unit; p += unit, n -= unit) {
+        for (size_t i = 0; i < unit / 2; i++) {
+            char was = p[i];
+            p[i] = p[unit - 1 - i];
+            p[unit - 1 - i] = was;
+        }
+    }
+}
+
+/* Numbers of `unit` bytes each, the last byte first; any part of one can be asked for. */
+static bool read_turned(const qs_checkpoint *c, uint32_t record, size_t unit, uint64_t offset, char *out,
+                        size_t n, qs_err *e) {
+    while (n) {
+        char one[MAX_ITEM];
+        size_t skip = offset % unit, did = n - n % unit;
+        if (skip == 0 && did) {
+            if (!qs_record_read(c->container, record, offset, out, did, e)) return false;
+            turn(out, did, unit);
+        } else {
+            did = unit - skip < n ? unit - skip : n;
+            if (!qs_record_read(c->container, record, offset - skip, one, unit, e)) return false;
+            turn(one, unit, unit);
+            memcpy(out, one + skip, did);
+        }
+        offset += did;
+        out += did;
+        n -= did;
+    }
+    return true;
+}
+
+/* Bytes of a number in a storage that is to be turned, as torch does by the storage's type alone; else 1. */
+static size_t turned_unit(const qs_checkpoint *c, const qs_storage *s) {
+    const qs_dtype_info *d = qs_dtype_get(s->dtype);
+    if (!c->big_endian || s->dtype == QS_DTYPE_UNKNOWN) return 1;
+    return d->kind == 'C' ? d->size / 2 : d->size;
+}
+
 bool qs_storage_read(const qs_checkpoint *c, uint32_t storage, uint64_t offset, void *out, size_t n,
                      qs_err *e) {
     const qs_storage *s = &c->storages.v[storage];
@@ -20,6 +59,8 @@ bool qs_storage_read(const qs_checkpoint *c, uint32_t storage, uint64_t offset, 
         qs_str_printable(s->key, key, sizeof key);
         return qs_fail(e, QS_E_INPUT, "the file has no record data/%s", key);
     }
+    size_t unit = turned_unit(c, s);
+    if (unit > 1) return read_turned(c, s->record, unit, offset, out, n, e);
     return qs_record_read(c->container, s->record, offset, out, n, e);
 }
 

@@ -210,8 +210,8 @@ static void check_bounds(decoder *d) {
     if (is_blown_up(t, s->bytes))
         return bad(d, "its strides make %llu elements of %llu bytes", (ull)qs_shape_numel(t->shape),
                    (ull)s->bytes);
-    if (d->c->big_endian && qs_dtype_get(t->dtype)->size > 1)
-        bad(d, "its bytes are big-endian; load and save it with torch on this machine first");
+    if (d->c->big_endian && t->dtype != s->dtype && qs_dtype_get(t->dtype)->size > 1)
+        bad(d, "its bytes are big-endian in a storage without a type, which torch does not swap");
 }
 
 /* ---- the rebuild functions ---- */

@@ -51,6 +51,8 @@ static bool read_entries(const builder *b, shard *s, qs_err *why) {
     size_t n;
     uint32_t r = qs_container_find(s->box, QS_STR("data.pkl"));
     if (r == UINT32_MAX) return qs_fail(why, QS_E_INPUT, "has no data.pkl");
+    if (qs_container_big_endian(s->box))
+        return qs_fail(why, QS_E_UNSUPPORTED, "its bytes are big-endian, which is read of single files only");
     if (!qs_record_slurp(s->box, r, b->limits, QS_LIMIT_PICKLE_BYTES, &s->pickle, &n, why) ||
         !qs_pickle_read(s->pickle, n, "data.pkl", b->limits, &s->g, why))
         return false;

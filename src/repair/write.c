@@ -165,12 +165,12 @@ static bool from_storage(void *ctx, uint64_t offset, void *buf, size_t n, qs_err
 }
 
 /* The record announced last is one of c: let the kernel copy it. Not where there is no checksum to take
- * along. */
+ * along, or the bytes may be swapped. */
 static bool copy_from(qs_zip_out *z, const qs_container *c, uint32_t record, uint64_t bytes, qs_err *e) {
     const qs_record *rec = qs_container_record(c, record);
     qs_zip_origin o = {.fd = qs_file_fd(qs_container_file(c))};
-    if (qs_container_kind(c) != QS_FILE_TORCH_ZIP || !rec || rec->deflated || rec->size != bytes ||
-        (rec->crc == 0 && bytes))
+    if (qs_container_kind(c) != QS_FILE_TORCH_ZIP || qs_container_big_endian(c) || !rec || rec->deflated ||
+        rec->size != bytes || (rec->crc == 0 && bytes))
         return true;
     o.crc = rec->crc;
     if (!qs_record_offset(c, record, &o.at, e)) return false;
