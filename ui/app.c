@@ -253,7 +253,7 @@ static void on_resize(qs_app *a, int w, int h) {
 static void detail(qs_app *a, const qs_event *ev) {
     uint64_t revision = qs_session_revision(a->s);
     bool same = a->detailed.revision == revision && a->detailed.w == a->w && a->detailed.h == a->h;
-    a->detailed.stale = ev->kind == QS_EVENT_KEY && ev->hasty && same;
+    a->detailed.stale = ev->hasty && same;
     if (a->detailed.stale) return;
     a->detailed.revision = revision;
     a->detailed.w = a->w;

@@ -37,8 +37,8 @@ typedef struct qs_event {
     uint32_t key;   /* KEY */
     qs_mouse mouse; /* MOUSE, at x, y */
     int x, y;       /* RESIZE: width, height */
-    bool hasty;     /* KEY: the one before it came just now, as those of a key that is held down do */
-    qs_str text;    /* PASTE; borrowed until the next event */
+    bool hasty;  /* KEY, the wheel: the one before it came just now, as those of a key that is held down do */
+    qs_str text; /* PASTE; borrowed until the next event */
 } qs_event;
 
 #endif

@@ -31,9 +31,11 @@ static int64_t now_ms(void) {
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* Whether the key came hard on the heels of another. */
+/* Whether the key, or the turn of the wheel, came hard on the heels of another. */
 static bool is_hasty(loop *l, const qs_event *ev) {
-    if (ev->kind != QS_EVENT_KEY) return false;
+    bool wheel =
+        ev->kind == QS_EVENT_MOUSE && (ev->mouse == QS_MOUSE_WHEEL_UP || ev->mouse == QS_MOUSE_WHEEL_DOWN);
+    if (ev->kind != QS_EVENT_KEY && !wheel) return false;
     int64_t was = l->key_ms;
     l->key_ms = now_ms();
     return l->key_ms - was < HASTY_MS;
