@@ -254,7 +254,7 @@ static void draw_key_name(const qs_app *a, qs_pane p, int x, int y, const qs_tre
     const qs_row *row = qs_compare_row(a->tree.c, n->row);
     qs_pen pen = key_pen(row, node == qs_tree_selected(&a->tree));
     draw_gutter(a, qs_pane_sub(p, 0, 0, QS_GUTTER, p.h), y, row, n->row);
-    x = qs_drawz(p, x, y, QS_PEN(DIM), "· ");
+    x = qs_drawz(p, x, y, pen, "· ");
     if (label.n == 0) return (void)qs_drawz(p, x, y, pen, "\"\" (no name)");
     int room = draw_size(a, p, p.w - 1, y, node) - x, width = qs_text_width(p.g, label);
     bool cut = width > room;
