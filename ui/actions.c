@@ -27,8 +27,14 @@ static uint64_t skipped_by_last(const qs_app *a, size_t n, const char **why) {
     return sum;
 }
 
+static bool would_load(const qs_app *a) {
+    const qs_verdict *v = qs_session_verdict(a->s);
+    return v && qs_verdict_loads(v);
+}
+
 bool qs_app_do_all(qs_app *a, const qs_action *actions, size_t n, const char *verb) {
     qs_err e = QS_ERR_INIT;
+    bool loaded = would_load(a);
     qs_tree_remember(&a->tree);
     bool ok = qs_session_do_all(a->s, actions, n, &e);
     if (!ok) {
@@ -45,8 +51,9 @@ bool qs_app_do_all(qs_app *a, const qs_action *actions, size_t n, const char *ve
                    actions->kind == QS_ACT_INIT || actions->kind == QS_ACT_COPY ? "missing" : "as they are",
                    why ? why : "they cannot be made from nothing");
     else
-        qs_app_say(a, "%llu %s %s; u undoes", (unsigned long long)keys,
-                   n == 1 ? qs_action_unit(actions, keys) : qs_plural(keys, "key", "keys"), verb);
+        qs_app_say(a, "%llu %s %s; %su undoes", (unsigned long long)keys,
+                   n == 1 ? qs_action_unit(actions, keys) : qs_plural(keys, "key", "keys"), verb,
+                   !loaded && would_load(a) ? "it would load now: w saves it, " : "");
     return true;
 }
 

@@ -72,7 +72,7 @@ def main():
     os.write(fd, b"g")
     drain(fd)
     n, _ = hold(fd, b"j", 60, 30)
-    print("%-28s %6.0f bytes a key, budget %5d%s" % ("down, held", n / 60, 350, "  OVER" if n / 60 > 375 else ""))
+    print("%-28s %6.0f bytes a key, budget %5d%s" % ("down, held", n / 60, 375, "  OVER" if n / 60 > 375 else ""))
     os.write(fd, b"q")
     drain(fd)
     os.close(fd)
