@@ -84,7 +84,7 @@ shot rounding 112x38 $D $F $X "F Return slash type:model.8.cv1.conv.module.weigh
 shot plan 100x30 $D $F $X "F Return p" "$bin" "$A" "$B" -m "$M"
 shot verdict 100x30 $D $F $X "v" "$bin" "$A" "$B" -m "$M"
 shot small 80x24 $D $F $X "Down Down Down" "$bin" "$A" "$B" -m "$M"
-shot light 100x30 white black $X "Down Down Down" "$bin" "$A" "$B" -m "$M"
+shot light 100x30 white black $X "Down Down Down" "$bin" "$A" "$B" -m "$M" --theme light
 shot mono 80x24 $D $F vt100 "Down Down Down" "$bin" "$A" "$B" -m "$M" --ascii
 shot help 80x24 $D $F $X "question" "$bin" "$A" "$B" -m "$M"
 shot lessons 100x30 $D $F $X "L" "$bin" "$A" "$B" -m "$M"

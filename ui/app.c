@@ -335,9 +335,14 @@ void qs_app_render(const qs_app *a, qs_grid *g) {
     draw_busy(a, g);
 }
 
+int qs_dialog_width(int window, int w) {
+    enum { BESIDE = 8 }; /* fewer columns of what lies below would only be noise */
+    return w > window - BESIDE ? window : w;
+}
+
 qs_pane qs_dialog_box(const qs_app *a, qs_grid *g, int w, int h, const char *title, const char *note) {
     (void)a;
-    if (w > g->w - 2) w = g->w; /* one column of what lies below would only be noise */
+    w = qs_dialog_width(g->w, w);
     if (h > g->h - 1) h = g->h - 1;
     int x = (g->w - w) / 2, y = (g->h - h) / 3;
     qs_pane all = qs_pane_sub(qs_pane_of(g), x, y, w, h);

@@ -431,6 +431,8 @@ void qs_filter_open(qs_app *a);
 void qs_quit(qs_app *a);
 /* Where the last session on this file was lost, ask what is to become of its plan. */
 void qs_offer_lost_plan(qs_app *a);
+/* How wide a dialog is that would be `w` wide: as the window, where little of that would be seen beside it. */
+int qs_dialog_width(int window, int w);
 /* A dialog's box in the middle of the screen; the inside. */
 qs_pane qs_dialog_box(const qs_app *a, qs_grid *g, int w, int h, const char *title, const char *note);
 /* The keys of a dialog along its last line: pairs of key and what it does. Where not all fit, the way out is

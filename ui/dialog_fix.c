@@ -14,7 +14,7 @@ static void fix_layout(qs_app *a) {
     const qs_diagnosis *d = a->diagnosis;
     qs_rich text = {0};
     size_t n = d ? d->action_count : 0;
-    int w = a->w - 2 < BOX_W ? a->w : BOX_W, most = a->h - 1 - FRAME - value_lines(a) - (n ? 1 : 0);
+    int w = qs_dialog_width(a->w, BOX_W), most = a->h - 1 - FRAME - value_lines(a) - (n ? 1 : 0);
     qs_rich_clear(&f->head);
     if (d) {
         qs_rich_line(&text);
