@@ -367,6 +367,8 @@ static bool rebuild_call(const qs_graph *g, qs_node n, qs_str *name, qs_node *ar
     qs_str module = qs_node_module(g, call.callable);
     *name = qs_node_name(g, call.callable);
     *args = call.args;
+    if (name->n && memchr(name->p, '.', name->n))
+        return false; /* an attribute of something, saved as getattr */
     if (qs_str_is(module, "torch._utils") || qs_str_is(module, "torch._tensor"))
         return qs_str_starts(*name, QS_STR("_rebuild_"));
     return qs_str_is(module, "torch.nn.parameter") && qs_str_starts(*name, QS_STR("Uninitialized"));
