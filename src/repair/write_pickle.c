@@ -71,12 +71,11 @@ static bool use_storage(job *j, qs_out_source *src, uint32_t i) {
     return true;
 }
 
-/* A persistent id under another key or location, of `numel` elements (negative: as many as it says). */
+/* A persistent id under another key or location, of `numel` elements. */
 static bool emit_moved(job *j, const qs_graph *g, qs_node id, qs_str key, int64_t numel) {
     return op(j, QS_OP_MARK) && str(j, QS_STR("storage")) && node(j, g, qs_node_item(g, id, 1)) &&
            str(j, key) && (j->w->cpu ? str(j, QS_STR("cpu")) : node(j, g, qs_node_item(g, id, 3))) &&
-           (numel < 0 ? node(j, g, qs_node_item(g, id, 4)) : qs_emit_int(j->m, numel, j->e)) &&
-           op(j, QS_OP_TUPLE) && op(j, QS_OP_BINPERSID);
+           qs_emit_int(j->m, numel, j->e) && op(j, QS_OP_TUPLE) && op(j, QS_OP_BINPERSID);
 }
 
 /* False: re-emit as it is. */
@@ -88,8 +87,12 @@ static bool hook_persid(job *j, const qs_graph *g, qs_node n, bool *failed) {
     if (i == QS_MAP_NONE) return false;
     if (j->measuring && src == &j->w->a) j->w->ranges[i].pinned = true;
     *failed = !use_storage(j, src, i);
-    if (*failed || (src == &j->w->a && !j->w->cpu)) return false;
-    *failed = !emit_moved(j, g, id, j->w->storages.v[src->out[i] - 1].key, -1);
+    /* What counts is how many elements the first id of a storage told, and that one may be in no object. */
+    const qs_storage *s = qs_checkpoint_storage(src->c, i);
+    int64_t numel = (int64_t)(s->bytes / (s->dtype ? qs_dtype_get(s->dtype)->size : 1));
+    bool same = qs_node_int(g, qs_node_item(g, id, 4)) == numel;
+    if (*failed || (src == &j->w->a && !j->w->cpu && same)) return false;
+    *failed = !emit_moved(j, g, id, j->w->storages.v[src->out[i] - 1].key, numel);
     return true;
 }
 

@@ -221,11 +221,27 @@ static void add_state_dict(const trip *t, graph_pairs *p) {
     }
 }
 
+/* Does an id tell another size of its storage than the first one did? It is written as the first told. */
+static bool sizes_differ(const qs_checkpoint *c) {
+    const qs_graph *g = qs_checkpoint_graph(c);
+    for (qs_node n = 1; n <= qs_graph_count(g); n++) {
+        qs_node id = qs_node_persid(g, n);
+        for (uint32_t i = 0; id && i < qs_checkpoint_storage_count(c); i++) {
+            const qs_storage *s = qs_checkpoint_storage(c, i);
+            qs_node first = qs_node_persid(g, s->node);
+            if (qs_str_eq(s->key, qs_node_str(g, qs_node_item(g, id, 2))) &&
+                qs_node_int(g, qs_node_item(g, id, 4)) != qs_node_int(g, qs_node_item(g, first, 4)))
+                return true;
+        }
+    }
+    return false;
+}
+
 /* Names changed at most: all the rest of the object is what it was, whatever shares what. */
 static void same_object(const trip *t) {
     const qs_graph *a = qs_checkpoint_graph(t->a), *c = qs_checkpoint_graph(t->c);
     if (t->format != QS_WRITE_TORCH || !t->renames_only || t->opt.cpu || t->opt.bare ||
-        graph_reads_otherwise(a))
+        graph_reads_otherwise(a) || sizes_differ(t->a))
         return;
     graph_pairs p;
     qs_node where = QS_NODE_NONE;
@@ -305,7 +321,7 @@ static void save_and_compare(trip *t) {
     open_saved(t);
     same_checkpoint(t);
     if (t->format == QS_WRITE_TORCH && qs_plan_count(t->plan) == 0 && !t->opt.bare && !t->opt.cpu &&
-        !graph_reads_otherwise(qs_checkpoint_graph(t->a)))
+        !graph_reads_otherwise(qs_checkpoint_graph(t->a)) && !sizes_differ(t->a))
         save_again(t);
     qs_checkpoint_close(t->c);
     empty_folder();
