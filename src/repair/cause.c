@@ -60,6 +60,60 @@ static void find_root(qs_cause_tally *t) {
     if (is_ema_root(root->path)) qs_cause_say(t, QS_CAUSE_EMA_ROOT, "\"%.*s\"", QS_FMT(root->path));
 }
 
+/* "conv.scale" for "conv.weight": beside a converted weight is the scale of what its module puts out. */
+static qs_str output_scale(qs_str key, char *out, size_t cap) {
+    if (!qs_str_is(qs_str_leaf(key), "weight")) return (qs_str){0};
+    int n = snprintf(out, cap, "%.*s.scale", QS_FMT(qs_str_parent(key)));
+    return n > 0 && (size_t)n < cap ? (qs_str){out, (size_t)n} : (qs_str){0};
+}
+
+static bool is_packed(qs_str key) {
+    return qs_str_is(qs_str_leaf(key), "_packed_params");
+}
+
+static bool model_has_converted(const qs_manifest *m, const qs_expected *x) {
+    char name[1024];
+    if (is_packed(x->key)) return true;
+    if (x->dtype == QS_DTYPE_UNKNOWN || qs_dtype_get(x->dtype)->kind != 'Q') return false;
+    qs_str scale = output_scale(x->key, name, sizeof name);
+    return scale.n && qs_manifest_find(m, scale) != UINT32_MAX;
+}
+
+static bool file_has_converted(const qs_resolution *r, const qs_resolved *x) {
+    char name[1024];
+    if (is_packed(x->key)) return true;
+    const qs_tensor *t = qs_resolved_tensor(r, x, NULL);
+    if (!t || t->kind != QS_TENSOR_QUANTIZED) return false;
+    qs_str scale = output_scale(x->key, name, sizeof name);
+    return scale.n && qs_resolution_find(r, scale) != QS_NO_INDEX;
+}
+
+qs_converted qs_cause_converted(const qs_resolution *r) {
+    qs_converted c = {0};
+    const qs_manifest *m = qs_resolution_input(r)->target;
+    for (uint32_t i = 0; m && !c.model && i < qs_manifest_count(m); i++)
+        c.model = model_has_converted(m, qs_manifest_entry(m, i));
+    for (uint32_t i = 0; !c.file && i < qs_resolution_live(r); i++)
+        c.file = file_has_converted(r, qs_resolution_entry(r, i));
+    return c;
+}
+
+static bool has_problems(const qs_compare *c) {
+    for (uint32_t i = 0; i < qs_compare_rows(c); i++)
+        if (qs_status_get(qs_compare_row(c, i)->status)->problem) return true;
+    return false;
+}
+
+/* Only where the repair found no way: quantized weights alone can be dequantized. */
+static void find_converted(qs_cause_tally *t) {
+    if (!has_problems(t->in->after)) return;
+    qs_converted c = qs_cause_converted(qs_compare_resolution(t->in->after));
+    if (c.model && !c.file)
+        qs_cause_say(t, QS_CAUSE_INTO_CONVERTED, "nothing in the file is quantized");
+    else if (c.file && !c.model && qs_resolution_input(qs_compare_resolution(t->in->after))->target)
+        qs_cause_say(t, QS_CAUSE_FROM_CONVERTED, "nothing in the model is quantized");
+}
+
 /* An action says so, or renames had to bring versions along that the file has none of. */
 static void find_versions(qs_cause_tally *t) {
     const qs_resolution *after = qs_compare_resolution(t->in->after);
@@ -122,6 +176,7 @@ bool qs_causes_find(const qs_cause_input *in, qs_cause out[QS_CAUSE_COUNT], size
     qs_cause_tally *t = calloc(1, sizeof *t);
     if (!t) return qs_nomem(e);
     t->in = in;
+    find_converted(t);
     find_root(t);
     find_versions(t);
     bool ok = find_names(t, e);

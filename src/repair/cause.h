@@ -36,4 +36,11 @@ typedef struct qs_cause_input {
  * id at most once; out has room for QS_CAUSE_COUNT. False only when memory is out. */
 bool qs_causes_find(const qs_cause_input *in, qs_cause out[QS_CAUSE_COUNT], size_t *n, qs_err *e);
 
+/* Does the result hold what torch's convert() leaves: packed parameters, or a quantized weight with the scale
+ * of its module's output beside it? Does the model? */
+typedef struct qs_converted {
+    bool file, model;
+} qs_converted;
+qs_converted qs_cause_converted(const qs_resolution *r);
+
 #endif

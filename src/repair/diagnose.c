@@ -149,6 +149,20 @@ static bool name_causes(qs_doctor *x, const qs_compare *before) {
     return true;
 }
 
+/* Between a converted model and one from before convert() half a repair is none: what it would rename and
+ * drop stays. */
+static bool treat(qs_doctor *x, const qs_compare *c, const qs_plan *plan, const qs_diag_facts *f) {
+    if (x->converted.model && !x->converted.file) return true;
+    const qs_matches *m = x->t.m;
+    if (!qs_diag_treat(x, f)) return false;
+    if (!x->converted.file || x->converted.model || problems_of(x->t.c) == 0) return true;
+    x->actions.n = 0;
+    trial_clear(&x->t);
+    qs_plan_free(x->t.plan);
+    x->t = (qs_diag_trial){.c = c, .m = m};
+    return copy_plan(x, plan);
+}
+
 static bool examine(qs_doctor *x, const qs_compare *c) {
     const qs_resolve_input *in = qs_resolution_input(qs_compare_resolution(c));
     if (!in->target) {
@@ -165,7 +179,8 @@ static bool examine(qs_doctor *x, const qs_compare *c) {
         x->before = in->plan ? qs_plan_count(in->plan) : 0;
         return name_causes(x, c);
     }
-    if (!copy_plan(x, in->plan) || !qs_diag_treat(x, &f) || !keep_actions(x)) return false;
+    x->converted = qs_cause_converted(qs_compare_resolution(c));
+    if (!copy_plan(x, in->plan) || !treat(x, c, in->plan, &f) || !keep_actions(x)) return false;
     x->d->pub.remaining = count(x->t.c).problems;
     qs_diag_put_in_words(x, c, &f);
     return name_causes(x, c);

@@ -3,6 +3,7 @@
 #define QS_REPAIR_DIAGNOSE_IMPL_H
 
 #include "base/vec.h"
+#include "repair/cause.h"
 #include "repair/diagnose.h"
 
 /* What of the target is missing still. */
@@ -46,8 +47,9 @@ typedef struct qs_doctor {
     qs_diag_owned *d;
     QS_VEC(qs_action) actions;
     qs_diag_trial t;
-    size_t before;     /* actions the plan had already */
-    bool to_float;     /* the model has no quantizers, the file has */
+    size_t before; /* actions the plan had already */
+    bool to_float; /* the model has no quantizers, the file has */
+    qs_converted converted;
     qs_diag_gaps gaps; /* when dropping begins */
     qs_err *e;
 } qs_doctor;

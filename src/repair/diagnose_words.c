@@ -93,6 +93,19 @@ static void say_shapes(qs_doctor *x, const qs_compare *c, const qs_diag_facts *f
 }
 
 static void say_nothing_found(qs_doctor *x, const qs_compare *c, const qs_diag_facts *f) {
+    if (x->converted.model && !x->converted.file) {
+        qs_diag_say(
+            x, QS_DIAG_CONVERTED,
+            "%s checkpoint for a model converted to int8: load it into the prepared model, then convert()",
+            f->quant_here > f->blocks ? "a QAT" : "a float");
+        return;
+    }
+    if (x->converted.file && !x->converted.model) {
+        qs_diag_say(x, QS_DIAG_CONVERTED,
+                    "an int8 checkpoint for a model that is not converted: prepare and convert() the model, "
+                    "then load");
+        return;
+    }
     if (f->shapes && !f->missing && !f->unexpected)
         say_shapes(x, c, f);
     else if (f->ok * 2 < f->wanted)

@@ -309,7 +309,8 @@ static bool expects_eq(const qs_action *a, const qs_action *b) {
 }
 
 bool qs_action_eq(const qs_action *a, const qs_action *b) {
-    if (a->kind != b->kind || a->off != b->off || !qs_str_eq(a->comment, b->comment) || !expects_eq(a, b)) return false;
+    if (a->kind != b->kind || a->off != b->off || !qs_str_eq(a->comment, b->comment) || !expects_eq(a, b))
+        return false;
     switch (a->kind) {
     case QS_ACT_RENAME: return pairs_eq(a, b);
     case QS_ACT_RULE:
@@ -369,16 +370,22 @@ static void describe_rename(const qs_action *a, qs_buf *b) {
     if (a->pair_count > 1) qs_buf_addf(b, "  and %zu more", a->pair_count - 1);
 }
 
+static void describe_rule(const qs_action *a, qs_buf *b) {
+    if (a->pattern_kind != QS_PATTERN_REGEX) qs_buf_addf(b, "%s ", qs_pattern_kind_name(a->pattern_kind));
+    if (a->pattern_kind != QS_PATTERN_PREFIX || (a->pattern.n && a->replacement.n))
+        qs_buf_addf(b, "%.*s -> %.*s", QS_FMT(a->pattern), QS_FMT(a->replacement));
+    else if (a->pattern.n)
+        qs_buf_addf(b, "%.*s taken away", QS_FMT(a->pattern));
+    else
+        qs_buf_addf(b, "%.*s put before", QS_FMT(a->replacement));
+}
+
 size_t qs_action_describe(const qs_action *a, char *out, size_t cap) {
     qs_buf b = {0};
     qs_buf_addf(&b, "%-7s%s", qs_action_kind_name(a->kind), a->kind == QS_ACT_METADATA ? " " : "");
     switch (a->kind) {
     case QS_ACT_RENAME: describe_rename(a, &b); break;
-    case QS_ACT_RULE:
-        if (a->pattern_kind != QS_PATTERN_REGEX)
-            qs_buf_addf(&b, "%s ", qs_pattern_kind_name(a->pattern_kind));
-        qs_buf_addf(&b, "%.*s -> %.*s", QS_FMT(a->pattern), QS_FMT(a->replacement));
-        break;
+    case QS_ACT_RULE: describe_rule(a, &b); break;
     case QS_ACT_INIT:
         describe_scope(a, &b);
         qs_buf_addf(&b, " · %s", qs_init_source_name(a->source));

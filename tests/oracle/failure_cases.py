@@ -245,6 +245,30 @@ def int8():
     return tq.convert(net)
 
 
+def before_convert(training):
+    net = nn.Sequential(collections.OrderedDict(q=tq.QuantStub(), lin=nn.Linear(4, 4), out=tq.DeQuantStub()))
+    net.qconfig = tq.get_default_qat_qconfig("fbgemm")
+    if training:
+        net = tq.prepare_qat(net.train())
+        net(torch.randn(3, 4))
+    return net
+
+
+@case(17)
+def qat_into_converted():
+    return before_convert(True).state_dict(), int8(), ["into-converted"], EXPLAINED
+
+
+@case(17)
+def float_into_converted():
+    return before_convert(False).state_dict(), int8(), ["into-converted"], EXPLAINED
+
+
+@case(17)
+def converted_into_qat():
+    return int8().state_dict(), before_convert(True), ["from-converted"], EXPLAINED
+
+
 @case(15)
 def int8_without_metadata():
     return collections.OrderedDict(int8().state_dict().items()), int8(), ["no-metadata"], REPAIRED
