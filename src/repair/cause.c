@@ -164,11 +164,16 @@ static bool find_names(qs_cause_tally *t, qs_err *e) {
 
 /* ---- all of it ---- */
 
+/* Those that spoil everything, those that keys speak for, those that stand in nobody's way here. */
+static int rank_of(qs_cause_id id) {
+    return id <= QS_CAUSE_NO_METADATA ? 0 : id < QS_CAUSE_MODULE ? 1 : 2;
+}
+
 static int weightiest_first(const void *p, const void *q) {
     const qs_cause *a = p, *b = q;
-    bool file_a = a->id <= QS_CAUSE_NO_METADATA, file_b = b->id <= QS_CAUSE_NO_METADATA;
-    if (file_a != file_b) return file_a ? -1 : 1;
-    if (!file_a && a->keys != b->keys) return a->keys > b->keys ? -1 : 1;
+    int rank_a = rank_of(a->id), rank_b = rank_of(b->id);
+    if (rank_a != rank_b) return rank_a - rank_b;
+    if (rank_a == 1 && a->keys != b->keys) return a->keys > b->keys ? -1 : 1;
     return a->id < b->id ? -1 : 1;
 }
 

@@ -32,8 +32,9 @@ typedef struct qs_cause_input {
     size_t actions_before; /* of the plan: those from there on are the repair's */
 } qs_cause_input;
 
-/* The causes, the weightiest first: those about the whole file, then by how many keys they account for. Each
- * id at most once; out has room for QS_CAUSE_COUNT. False only when memory is out. */
+/* The causes, the weightiest first: those that spoil the whole file, then by how many keys they account for,
+ * then what qatscope sees through by itself (a module, a state dict beside other things). Each id at most
+ * once; out has room for QS_CAUSE_COUNT. False only when memory is out. */
 bool qs_causes_find(const qs_cause_input *in, qs_cause out[QS_CAUSE_COUNT], size_t *n, qs_err *e);
 
 /* Does the result hold what torch's convert() leaves: packed parameters, or a quantized weight with the scale
