@@ -86,6 +86,11 @@ static bool check_content(const qs_resolution *r, qs_err *e) {
         return qs_fail(e, QS_E_UNSUPPORTED,
                        "%s: is a TorchScript archive, which can be looked at but not written",
                        qs_checkpoint_path(a));
+    qs_str root = qs_checkpoint_chosen_root(a)->path;
+    if (root.n && memchr(root.p, 0, root.n))
+        return qs_fail(e, QS_E_REFUSED,
+                       "%s: the name of its state dict has a NUL, so what is saved could not be checked",
+                       qs_checkpoint_path(a));
     for (uint32_t i = 0; i < qs_resolution_live(r); i++) {
         const qs_resolved *x = qs_resolution_entry(r, i);
         const qs_tensor *t = qs_resolved_tensor(r, x, NULL);
@@ -293,8 +298,8 @@ static bool write_to(qs_writer *w, const char *path, const qs_write_options *opt
 /* Names are paths into an object that is no state dict: nothing there can take others. */
 static bool check_loose(const qs_resolution *r, const char *path, const qs_write_options *opt, qs_err *e) {
     const qs_resolve_input *in = qs_resolution_input(r);
-    if (qs_checkpoint_chosen_root(in->a)->kind != QS_ROOT_LOOSE || qs_write_format_of(path) != QS_WRITE_TORCH ||
-        !is_edited(in, opt))
+    if (qs_checkpoint_chosen_root(in->a)->kind != QS_ROOT_LOOSE ||
+        qs_write_format_of(path) != QS_WRITE_TORCH || !is_edited(in, opt))
         return true;
     return qs_fail(
         e, QS_E_UNSUPPORTED,
