@@ -125,10 +125,10 @@ static bool add_notes(const ls_context *x, uint32_t i, qs_buf *b, qs_err *e) {
 /* Text of the shape and dtype columns. */
 static void columns(const ls_context *x, const qs_entry *en, char shape[128], char dtype[128]) {
     const qs_tensor *t = qs_entry_tensor(x->c, en);
-    snprintf(shape, 128, "%s", t ? "?" : "-");
+    strcpy(shape, t ? "?" : "-");
     if (t && ls_shape_known(t)) qs_shape_text(t->shape, x->opt.times, shape, 128);
-    if (t)
-        snprintf(dtype, 128, "%s", qs_dtype_get(t->dtype)->name);
+    if (t) /* a name of the table, a few letters */
+        strcpy(dtype, qs_dtype_get(t->dtype)->name);
     else
         qs_node_describe(qs_checkpoint_graph(x->c), en->node, dtype, 64);
 }
@@ -157,7 +157,10 @@ static bool print_plain(const ls_context *x, qs_err *e) {
         if (x->opt.quant) qs_buf_addf(&line, "%c\t", role_letter(x, en->key));
         add_printable(&line, en->key);
         ok = add_notes(x, i, &notes, e);
-        qs_buf_addf(&line, "\t%s\t%s", shape, dtype);
+        qs_buf_addc(&line, '\t');
+        qs_buf_addz(&line, shape);
+        qs_buf_addc(&line, '\t');
+        qs_buf_addz(&line, dtype);
         if (notes.n) qs_buf_addc(&line, '\t'), qs_buf_add(&line, qs_buf_str(&notes));
         qs_buf_addc(&line, '\n');
         ok = ok && put_line(&line, e);

@@ -171,7 +171,8 @@ static bool from_storage(void *ctx, uint64_t offset, void *buf, size_t n, qs_err
 
 /* The record announced last is one of c: let the kernel copy it. Not where there is no checksum to take
  * along, or the bytes may be swapped. */
-static bool copy_from(qs_zip_out *z, const qs_container *c, uint32_t record, uint64_t bytes, qs_err *e) {
+static bool copy_from(qs_zip_out *z, const qs_container *c, uint32_t record, uint64_t bytes, bool *copied,
+                      qs_err *e) {
     const qs_record *rec = qs_container_record(c, record);
     qs_zip_origin o = {.fd = qs_file_fd(qs_container_file(c))};
     if (qs_container_kind(c) != QS_FILE_TORCH_ZIP || qs_container_big_endian(c) || !rec || rec->deflated ||
@@ -179,7 +180,9 @@ static bool copy_from(qs_zip_out *z, const qs_container *c, uint32_t record, uin
         return true;
     o.crc = rec->crc;
     if (!qs_record_offset(c, record, &o.at, e)) return false;
-    if (o.at != QS_ERR_NO_OFFSET) qs_zip_out_origin(z, &o);
+    if (o.at == QS_ERR_NO_OFFSET) return true;
+    qs_zip_out_origin(z, &o);
+    *copied = true;
     return true;
 }
 
@@ -209,10 +212,12 @@ static bool add_extras(qs_writer *w, qs_zip_out *z, qs_err *e) {
     for (uint32_t i = 0; i < qs_container_count(c); i++) {
         const qs_record *rec = qs_container_record(c, i);
         if (is_torchs_own(rec->name)) continue;
+        bool copied;
         extra *x = QS_ARENA_NEW(&w->arena, extra);
         if (!x) return qs_nomem(e);
         *x = (extra){c, i};
-        if (!qs_zip_out_add(z, rec->name, rec->size, from_record, x, e) || !copy_from(z, c, i, rec->size, e))
+        if (!qs_zip_out_add(z, rec->name, rec->size, from_record, x, e) ||
+            !copy_from(z, c, i, rec->size, &copied, e))
             return false;
     }
     return true;
@@ -225,7 +230,8 @@ static bool add_own(const qs_writer *w, qs_zip_out *z, const char *name, qs_str 
     if (!add_text(z, name, s, e)) return false;
     if (at == UINT32_MAX || qs_container_record(c, at)->crc != crc32(0, (const Bytef *)s.p, (uInt)s.n))
         return true;
-    return copy_from(z, c, at, s.n, e);
+    bool copied;
+    return copy_from(z, c, at, s.n, &copied, e);
 }
 
 /* data.pkl last: a later rename then rewrites only the end of the file. */
@@ -242,7 +248,7 @@ static bool announce(qs_writer *w, qs_zip_out *z, qs_err *e) {
         qs_buf_free(&name);
         if (ok && s->from)
             ok = copy_from(z, qs_checkpoint_container(s->from),
-                           qs_checkpoint_storage(s->from, s->storage)->record, s->bytes, e);
+                           qs_checkpoint_storage(s->from, s->storage)->record, s->bytes, &s->copied, e);
         if (!ok) return false;
     }
     return add_extras(w, z, e) && add_text(z, "data.pkl", qs_buf_str(&w->pickle), e);

@@ -7,7 +7,8 @@
 typedef struct qs_write_options {
     bool in_place;  /* the output may be A itself; A is kept as NAME.bak */
     bool overwrite; /* an existing output may be replaced */
-    bool bare; /* .pt: the state dict is all of the file, as model.load_state_dict(torch.load(...)) wants it */
+    bool
+        bare; /* .pt: the state dict is all of the file, as model.load_state_dict(torch.load(...)) wants it */
     bool cpu; /* every storage says it is of the CPU ('cuda:0' fails to load where there is no such device) */
     uint64_t shard_bytes; /* of tensors in one file of a set; 0: QS_SHARD_BYTES */
     const qs_progress *progress;

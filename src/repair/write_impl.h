@@ -13,6 +13,7 @@ typedef struct qs_out_storage {
     uint64_t skip;             /* bytes of the storage before them that nothing refers to any more */
     const qs_checkpoint *from; /* where the bytes are; NULL: `data` or `converted` */
     uint32_t storage;          /* index in `from` */
+    bool copied;               /* a whole record of another archive: the kernel copies it, unread */
     const void *data;
     const qs_resolution *r;       /* of `converted` */
     const qs_resolved *converted; /* neither of both: its value, worked out when it is read */
@@ -34,7 +35,7 @@ typedef struct qs_out_source {
 
 typedef struct qs_writer {
     const qs_resolution *r;
-    bool edited; /* the plan is not empty, or what is around the state dict goes */
+    bool edited;    /* the plan is not empty, or what is around the state dict goes */
     bool bare, cpu; /* as qs_write_options says */
     qs_out_source a, b;
     QS_VEC(qs_out_storage) storages;
@@ -48,7 +49,8 @@ typedef struct qs_writer {
 
 /* Fills w->pickle, and w->storages with what it refers to. */
 bool qs_write_pickle(qs_writer *w, qs_err *e);
-/* The file at path holds what w says, byte for byte. Progress counts the bytes compared. */
+/* The file at path holds what w says, byte for byte (of records copied whole: at both ends). Progress counts
+ * the bytes compared. */
 bool qs_write_verify(const qs_writer *w, const char *path, const qs_progress *progress, qs_err *e);
 /* n bytes of a storage. */
 bool qs_out_storage_read(const qs_out_storage *s, uint64_t offset, void *buf, size_t n, qs_err *e);
