@@ -2,9 +2,13 @@
 
 #include <stdlib.h>
 #include <sys/mman.h>
-#ifdef __GLIBC__
-#include <malloc.h>
+
+/* A sanitizer has a heap of its own, of which it would mark those gigabytes, at each start. */
+#ifndef __has_feature
+#define __has_feature(x) 0
 #endif
+#if defined __GLIBC__ && !defined __SANITIZE_ADDRESS__ && !__has_feature(address_sanitizer)
+#include <malloc.h>
 
 /* The heap's address space is taken once, told about, and given back to the heap: nothing is touched, so it
  * costs no memory until it is used. */
@@ -23,9 +27,10 @@ static void use_large_pages(void) {
 }
 
 void qs_memory_keep(void) {
-#ifdef __GLIBC__
     mallopt(M_MMAP_MAX, 0);
     mallopt(M_TRIM_THRESHOLD, -1);
     use_large_pages();
-#endif
 }
+#else
+void qs_memory_keep(void) {}
+#endif

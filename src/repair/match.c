@@ -170,7 +170,9 @@ static bool decide_by_values(qs_matcher *m, char *taken, qs_matches *out, qs_err
     size_t before = out->v.n;
     bool ok = qs_match_collect_values(&by_value, taken, e) && assign(&by_value, true, taken, out, e);
     by_value.found.n = 0;
-    ok = ok && qs_match_collect_beside(&by_value, out->v.v + before, out->v.n - before, taken, e) &&
+    ok = ok &&
+         qs_match_collect_beside(&by_value, before ? out->v.v + before : out->v.v, out->v.n - before, taken,
+                                 e) &&
          assign(&by_value, true, taken, out, e);
     qs_vec_free(&by_value.found);
     return ok;
