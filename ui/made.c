@@ -83,11 +83,12 @@ static void remember(qs_app *a, const qs_row *row, bool known, double value) {
     a->numbers.at = (a->numbers.at + 1) % QS_MADE_MAX;
 }
 
-/* The first line from `y` on whose number the plan makes and nobody has computed; NULL if there is none. */
+/* Of as many lines as are remembered, the first from `y` on whose number the plan makes and nobody has
+ * computed; NULL if there is none. */
 static const qs_row *next_wanted(const qs_app *a, int *y, const qs_resolved **x) {
     const qs_tree *t = &a->tree;
     size_t i;
-    for (; t->c && *y < a->layout.tree_h && qs_list_at(&t->list, *y, &i); ++*y) {
+    for (; t->c && *y < a->layout.tree_h && *y < QS_MADE_MAX && qs_list_at(&t->list, *y, &i); ++*y) {
         uint32_t at = qs_compare_node(t->c, t->line.v[i].node)->row;
         const qs_row *row = at == QS_NO_INDEX ? NULL : qs_compare_row(t->c, at);
         if (!row || row->r == QS_NO_INDEX) continue;

@@ -122,15 +122,15 @@ static bool add_notes(const ls_context *x, uint32_t i, qs_buf *b, qs_err *e) {
     return true;
 }
 
-/* Text of the shape and dtype columns. */
-static void columns(const ls_context *x, const qs_entry *en, char shape[128], char dtype[128]) {
+/* Text of the shape and dtype columns; the second is of a table, or in `room`. */
+static const char *columns(const ls_context *x, const qs_entry *en, char shape[128], char room[128]) {
     const qs_tensor *t = qs_entry_tensor(x->c, en);
-    strcpy(shape, t ? "?" : "-");
+    shape[0] = t ? '?' : '-';
+    shape[1] = 0;
     if (t && ls_shape_known(t)) qs_shape_text(t->shape, x->opt.times, shape, 128);
-    if (t) /* a name of the table, a few letters */
-        strcpy(dtype, qs_dtype_get(t->dtype)->name);
-    else
-        qs_node_describe(qs_checkpoint_graph(x->c), en->node, dtype, 64);
+    if (t) return qs_dtype_get(t->dtype)->name;
+    qs_node_describe(qs_checkpoint_graph(x->c), en->node, room, 64);
+    return room;
 }
 
 static char role_letter(const ls_context *x, qs_str key) {
@@ -151,9 +151,9 @@ static bool print_plain(const ls_context *x, qs_err *e) {
     bool ok = true;
     for (uint32_t i = 0; ok && i < qs_checkpoint_count(x->c); i++) {
         const qs_entry *en = qs_checkpoint_entry(x->c, i);
-        char shape[128], dtype[128];
+        char shape[128], room[128];
         line.n = notes.n = 0;
-        columns(x, en, shape, dtype);
+        const char *dtype = columns(x, en, shape, room);
         if (x->opt.quant) qs_buf_addf(&line, "%c\t", role_letter(x, en->key));
         add_printable(&line, en->key);
         ok = add_notes(x, i, &notes, e);
@@ -243,10 +243,10 @@ static void add_row_head(qs_buf *line, const ls_context *x, const qs_entry *en) 
 static bool print_row(const ls_context *x, uint32_t i, size_t wide, qs_buf *line, qs_buf *notes, qs_err *e) {
     const qs_entry *en = qs_checkpoint_entry(x->c, i);
     const qs_tensor *t = qs_entry_tensor(x->c, en);
-    char shape[128], dtype[128];
+    char shape[128], room[128];
     line->n = notes->n = 0;
     if (!add_notes(x, i, notes, e)) return false;
-    columns(x, en, shape, dtype);
+    const char *dtype = columns(x, en, shape, room);
     if (x->opt.tree) add_parents(line, x, i ? qs_checkpoint_entry(x->c, i - 1)->key : QS_STR(""), en->key);
     add_row_head(line, x, en);
     size_t from = line->n;

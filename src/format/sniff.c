@@ -191,15 +191,6 @@ bool qs_sniff_refuse(const qs_file *f, qs_file_kind kind, qs_err *e) {
             "%s: is a zip archive without a data.pkl, so no checkpoint of torch.save (a .npz, a wheel, a "
             "Keras file?)",
             path);
-    case QS_FILE_SAFETENSORS:
-        return qs_fail(e, QS_E_UNSUPPORTED,
-                       "%s: is a safetensors file, which cannot be a piece of this; open it by itself", path);
-    case QS_FILE_LEGACY:
-        return qs_fail(
-            e, QS_E_UNSUPPORTED,
-            "%s: is in the format of torch before 1.6 (pickles in a row), which cannot be a piece of this; "
-            "open it by itself",
-            path);
     case QS_FILE_TAR:
         return qs_fail(
             e, QS_E_UNSUPPORTED,
@@ -226,10 +217,13 @@ bool qs_sniff_refuse(const qs_file *f, qs_file_kind kind, qs_err *e) {
     case QS_FILE_TEXT:
         return qs_fail(e, QS_E_INPUT,
                        "%s: is a text file, not a checkpoint; an error log is given with --log", path);
+    case QS_FILE_SAFETENSORS:
+    case QS_FILE_LEGACY:
     case QS_FILE_DCP:
         return qs_fail(
             e, QS_E_UNSUPPORTED,
-            "%s: is the metadata of a distributed checkpoint, which cannot be a piece of another file", path);
+            "%s: is a checkpoint of another kind, which cannot be a piece of this one; open it by itself",
+            path);
     case QS_FILE_TORCH_ZIP:
     case QS_FILE_TORCHSCRIPT:
     case QS_FILE_UNKNOWN: break;

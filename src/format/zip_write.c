@@ -220,6 +220,7 @@ static bool put_content(qs_zip_out *z, record *r, const qs_progress *progress, q
         if (!qs_progress_step(progress, z->done, z->total, e)) return false;
     }
     r->crc = known ? r->origin.crc : (uint32_t)crc;
+    if (r->origin.copied) *r->origin.copied = copied == r->size;
     return true;
 }
 
@@ -274,7 +275,11 @@ static bool put_head(qs_zip_out *z, size_t *next, const qs_progress *progress, q
     if (!copy(z, fd, 0, whole, &did, progress, e)) return false;
     if (did == whole && !copy(z, fd, whole, end - whole, &rest, progress, e)) return false;
     if (did + rest == end) {
-        for (size_t k = 0; k < i; k++) z->records.v[k].crc = z->records.v[k].origin.crc;
+        for (size_t k = 0; k < i; k++) {
+            const qs_zip_origin *o = &z->records.v[k].origin;
+            z->records.v[k].crc = o->crc;
+            if (o->copied) *o->copied = true;
+        }
         *next = i;
         return true;
     }

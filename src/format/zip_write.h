@@ -22,6 +22,7 @@ typedef struct qs_zip_origin {
     int fd;      /* of a file, borrowed until close; nobody reads from its position */
     uint64_t at; /* byte where the content begins */
     uint32_t crc;
+    bool *copied; /* NULL, or told at close: the kernel has copied all of it, and nobody read it */
 } qs_zip_origin;
 /* The record announced last is copied from there by the kernel where it can, from its source where not.
  * Records that stand at the same places in the origin's file as they shall have here are copied with their

@@ -94,6 +94,7 @@ static void say_shapes(qs_doctor *x, const qs_compare *c, const qs_diag_facts *f
 
 static void say_nothing_found(qs_doctor *x, const qs_compare *c, const qs_diag_facts *f) {
     if (x->converted.model && !x->converted.file) {
+        /* A float file's weights count as quantizer keys here, one a module: the model's are quantized. */
         qs_diag_say(
             x, QS_DIAG_CONVERTED,
             "%s checkpoint for a model converted to int8: load it into the prepared model, then convert()",

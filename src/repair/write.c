@@ -174,15 +174,13 @@ static bool from_storage(void *ctx, uint64_t offset, void *buf, size_t n, qs_err
 static bool copy_from(qs_zip_out *z, const qs_container *c, uint32_t record, uint64_t bytes, bool *copied,
                       qs_err *e) {
     const qs_record *rec = qs_container_record(c, record);
-    qs_zip_origin o = {.fd = qs_file_fd(qs_container_file(c))};
+    qs_zip_origin o = {.fd = qs_file_fd(qs_container_file(c)), .copied = copied};
     if (qs_container_kind(c) != QS_FILE_TORCH_ZIP || qs_container_big_endian(c) || !rec || rec->deflated ||
         rec->size != bytes || (rec->crc == 0 && bytes))
         return true;
     o.crc = rec->crc;
     if (!qs_record_offset(c, record, &o.at, e)) return false;
-    if (o.at == QS_ERR_NO_OFFSET) return true;
-    qs_zip_out_origin(z, &o);
-    *copied = true;
+    if (o.at != QS_ERR_NO_OFFSET) qs_zip_out_origin(z, &o);
     return true;
 }
 
@@ -212,12 +210,11 @@ static bool add_extras(qs_writer *w, qs_zip_out *z, qs_err *e) {
     for (uint32_t i = 0; i < qs_container_count(c); i++) {
         const qs_record *rec = qs_container_record(c, i);
         if (is_torchs_own(rec->name)) continue;
-        bool copied;
         extra *x = QS_ARENA_NEW(&w->arena, extra);
         if (!x) return qs_nomem(e);
         *x = (extra){c, i};
         if (!qs_zip_out_add(z, rec->name, rec->size, from_record, x, e) ||
-            !copy_from(z, c, i, rec->size, &copied, e))
+            !copy_from(z, c, i, rec->size, NULL, e))
             return false;
     }
     return true;
@@ -230,8 +227,7 @@ static bool add_own(const qs_writer *w, qs_zip_out *z, const char *name, qs_str 
     if (!add_text(z, name, s, e)) return false;
     if (at == UINT32_MAX || qs_container_record(c, at)->crc != crc32(0, (const Bytef *)s.p, (uInt)s.n))
         return true;
-    bool copied;
-    return copy_from(z, c, at, s.n, &copied, e);
+    return copy_from(z, c, at, s.n, NULL, e);
 }
 
 /* data.pkl last: a later rename then rewrites only the end of the file. */

@@ -13,7 +13,7 @@ typedef struct qs_out_storage {
     uint64_t skip;             /* bytes of the storage before them that nothing refers to any more */
     const qs_checkpoint *from; /* where the bytes are; NULL: `data` or `converted` */
     uint32_t storage;          /* index in `from` */
-    bool copied;               /* a whole record of another archive: the kernel copies it, unread */
+    bool copied;               /* by the kernel, from a record of another archive, whole and unread */
     const void *data;
     const qs_resolution *r;       /* of `converted` */
     const qs_resolved *converted; /* neither of both: its value, worked out when it is read */

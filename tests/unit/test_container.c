@@ -368,9 +368,9 @@ static void test_other_files_are_told_apart(void **state) {
     SNIFFS("GGUF\3", QS_FILE_GGUF, "GGUF");
     SNIFFS("\x80\x02\x8a\x0al\xfc\x9c"
            "F\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.",
-           QS_FILE_LEGACY, "before 1.6");
+           QS_FILE_LEGACY, "open it by itself");
     SNIFFS("\x80\x04}.", QS_FILE_PICKLE, "bare pickle");
-    SNIFFS("\x02\0\0\0\0\0\0\0{}", QS_FILE_SAFETENSORS, "cannot be a piece of this");
+    SNIFFS("\x02\0\0\0\0\0\0\0{}", QS_FILE_SAFETENSORS, "cannot be a piece of this one");
     SNIFFS("{\"format\": 1}", QS_FILE_JSON, "-m");
     SNIFFS("[1]", QS_FILE_JSON, "JSON");
     SNIFFS("Traceback (most recent call last):", QS_FILE_TEXT, "--log");
