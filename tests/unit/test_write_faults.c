@@ -33,9 +33,22 @@ static bool hit(void) {
     return true;
 }
 
+static bool spoilt; /* one byte in the middle of a large write, or a copy from 64 bytes too far */
+
+static ssize_t write_spoilt(int fd, const void *p, size_t n, off_t at) {
+    char *copy = malloc(n);
+    if (!copy) return -1;
+    memcpy(copy, p, n);
+    copy[n / 2] ^= 1;
+    ssize_t did = syscall(SYS_pwrite64, fd, copy, n, at);
+    free(copy);
+    return did;
+}
+
 ssize_t pwrite(int fd, const void *p, size_t n, off_t at) {
     static int turn;
     if (hit()) return -1;
+    if (spoilt && n > 100000) return write_spoilt(fd, p, n, at);
     if (awkward && ++turn % 3 == 0) {
         errno = EINTR;
         return -1;
@@ -55,6 +68,10 @@ ssize_t copy_file_range(int in, off64_t *from, int out, off64_t *to, size_t n, u
     }
     if (awkward && n > 1) n = n / 2 + 1;
     kernel_copied += n;
+    if (spoilt && n > 100000) {
+        off64_t wrong = *from + 64;
+        return syscall(SYS_copy_file_range, in, &wrong, out, to, n, flags);
+    }
     return syscall(SYS_copy_file_range, in, from, out, to, n, flags);
 }
 
@@ -387,11 +404,27 @@ static void test_without_the_kernel(void **state) {
     same_files(output, third);
 }
 
+/* What passed through our hands is read again whole, what the kernel copied at its ends. */
+static void test_what_is_written_wrong_is_not_saved(void **state) {
+    (void)state;
+    spoilt = true;
+    for (int i = 0; i < 2; i++) {
+        no_kernel_copy = i == 1;
+        assert_false(save(output, false));
+        if (!strstr(err.msg, "has other bytes")) fail_msg("%s", err.msg);
+        assert_int_equal(access(output, F_OK), -1);
+    }
+    spoilt = no_kernel_copy = false;
+    assert_true(save(output, false));
+    must_be_whole(output);
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {TEST(test_a_new_file),
                                        TEST(test_in_place),
                                        TEST(test_without_the_kernel),
+                                       TEST(test_what_is_written_wrong_is_not_saved),
                                        TEST(test_a_set),
                                        TEST(test_safetensors),
                                        TEST(test_killed_at_every_call),
