@@ -95,25 +95,36 @@ static bool read_quoted(parser *p, char quote) {
     return false;
 }
 
+static bool is_name_char(char c) {
+    return c && !qs_log_is_blank(c) && !strchr(",\"'()[]{}<>;", c);
+}
+
+/* "" before a name: a field of CSV. Alone it is a name of no letters. */
+static bool is_doubled_quote(const parser *p) {
+    return p->s.n - p->at > 2 && p->s.p[p->at] == '"' && p->s.p[p->at + 1] == '"' &&
+           is_name_char(p->s.p[p->at + 2]);
+}
+
 static bool read_quoted_list(parser *p, bool missing) {
-    for (;;) {
+    for (bool more = false;; more = true) {
         while (p->at < p->s.n && (qs_log_is_blank(peek(p)) || peek(p) == ',')) p->at++;
         char quote = peek(p);
-        if (dots_at(p, p->at)) p->log->truncated = true;
-        if (quote != '"' && quote != '\'') return true;
-        p->at++;
+        if (quote != '"' && quote != '\'') {
+            p->log->truncated |= more || dots_at(p, p->at);
+            return true;
+        }
+        bool doubled = is_doubled_quote(p);
+        p->at += doubled ? 2 : 1;
         if (!read_quoted(p, quote)) {
             p->log->truncated = true;
             return !p->word.failed || qs_nomem(p->err);
         }
+        if (doubled && peek(p) == quote) p->at++;
         if (!add_name(p, missing)) return false;
         skip_blanks(p);
+        if (p->at == p->s.n) p->log->truncated = true; /* a list ends in a full stop or a bracket */
         if (peek(p) != ',' && !dots_at(p, p->at)) return true;
     }
-}
-
-static bool is_name_char(char c) {
-    return c && !qs_log_is_blank(c) && !strchr(",\"'()[]{}<>;", c);
 }
 
 /* Is the line at `at` nothing but names with commas between, so that it can continue a list? */
@@ -187,7 +198,7 @@ static bool read_list(parser *p, bool missing) {
     skip_blanks(p);
     size_t start = p->at;
     while (p->at < p->s.n && strchr("[({\"", peek(p))) p->at++; /* "{'a', 'b'}" of torch 0.2 */
-    if (p->at > start && p->s.p[p->at - 1] == '"') p->at--;
+    while (p->at > start && p->s.p[p->at - 1] == '"') p->at--;
     char c = peek(p);
     if (c == '"' || c == '\'' || dots_at(p, p->at)) return read_quoted_list(p, missing);
     if (p->at > start) return true; /* an empty list */
@@ -393,12 +404,12 @@ static bool read_report(parser *p) {
     return true;
 }
 
-bool qs_log_read_report(qs_str raw, const qs_limits *limits, qs_error_log **out, qs_err *e) {
-    qs_buf text = {0};
+bool qs_log_read_report(qs_str head, qs_str raw, const qs_limits *limits, qs_error_log **out, qs_err *e) {
+    qs_buf text = {0}, lines = {0};
     parser p = {.ndim = (uint32_t)limits->ndim, .err = e};
     bool ok = false;
     p.log = calloc(1, sizeof *p.log);
-    if (!p.log || !qs_log_clean(raw, &text)) {
+    if (!p.log || !qs_log_unwrap_lines(head, raw, &lines) || !qs_log_clean(qs_buf_str(&lines), &text)) {
         qs_nomem(e);
         goto done;
     }
@@ -406,6 +417,7 @@ bool qs_log_read_report(qs_str raw, const qs_limits *limits, qs_error_log **out,
     p.log->excerpt = qs_arena_str(&p.log->arena, qs_str_sub(raw, 0, EXCERPT));
     ok = p.log->excerpt.p ? read_report(&p) : qs_nomem(e);
 done:
+    qs_buf_free(&lines);
     qs_buf_free(&text);
     qs_buf_free(&p.word);
     qs_map_free(&p.missing);

@@ -36,8 +36,8 @@ typedef struct qs_error_log {
 /* The last failed load that a log reports; of one that pytest or a short summary repeats cut off, the full
  * text. A log is streamed: its length does not matter, but no single report is read beyond
  * limits->json_bytes. path "-" is standard input. QS_E_INPUT if there is no report;
- * the message then names another failure around loading that the log holds (log_other.def). limits may be NULL. Free
- * with qs_error_log_close. */
+ * the message then names another failure around loading that the log holds (log_other.def). limits may be
+ * NULL. Free with qs_error_log_close. */
 bool qs_error_log_open(const char *path, const qs_limits *limits, qs_error_log **out, qs_err *e);
 bool qs_error_log_parse(const char *text, size_t n, const qs_limits *limits, qs_error_log **out, qs_err *e);
 void qs_error_log_close(qs_error_log *log);

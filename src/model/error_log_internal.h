@@ -6,9 +6,9 @@
 #include "model/error_log.h"
 #include "model/error_log_text.h"
 
-/* Reads the report that `raw` begins with. What is cut off or makes no sense is left out; fails only when
- * memory is out. */
-bool qs_log_read_report(qs_str raw, const qs_limits *limits, qs_error_log **out, qs_err *e);
+/* Reads the report that `raw` begins with; `head` is what stands before it in its line. What is cut off or
+ * makes no sense is left out; fails only when memory is out. */
+bool qs_log_read_report(qs_str head, qs_str raw, const qs_limits *limits, qs_error_log **out, qs_err *e);
 
 /* The last of the failures of log_other.def in a stream of text. Zero-initialise; free `text`. */
 enum { QS_LOG_OTHER_MAX = 128 }; /* longer than any phrase */

@@ -8,16 +8,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BLOCK = 256 << 10 };
+enum { BLOCK = 256 << 10, HEAD = 1 << 10 };
 
 typedef struct finder {
     const qs_limits *limits;
     qs_buf text;           /* from the report's beginning, or what may still become a phrase */
     size_t scanned;        /* of text */
+    bool mid_line;         /* text[0] does not begin a line */
     int open;              /* how strongly the report at text[0] was announced; 0: there is none */
     bool cut;              /* the report is longer than the limit: the rest was thrown away */
     uint64_t offset, line; /* of text[0] in the log; lines from 0 */
     uint64_t report_offset, report_line;
+    qs_buf head; /* of the line that the report begins in; at most HEAD bytes, or it is not kept */
+    qs_log_decoder decoder;
     qs_error_log *best;
     bool matched_later;
     qs_log_others others;
@@ -45,7 +48,7 @@ static bool end_report(finder *f, size_t end) {
     if (!f->open) return true;
     qs_str raw = {f->text.p, end};
     f->open = 0;
-    if (!qs_log_read_report(raw, f->limits, &log, f->err)) return false;
+    if (!qs_log_read_report(qs_buf_str(&f->head), raw, f->limits, &log, f->err)) return false;
     log->truncated |= f->cut;
     log->offset = f->report_offset;
     log->line = f->report_line + 1;
@@ -67,13 +70,26 @@ static bool end_report(finder *f, size_t end) {
 static void forget(finder *f, size_t n) {
     for (size_t i = 0; i < n; i++) f->line += f->text.p[i] == '\n';
     f->offset += n;
+    if (n) f->mid_line = f->text.p[n - 1] != '\n';
     f->text.n -= n;
     memmove(f->text.p, f->text.p + n, f->text.n);
     f->scanned = f->scanned > n ? f->scanned - n : 0;
 }
 
+/* Where the line of text[at] begins; `at` itself if that is too far back. */
+static size_t line_start(const finder *f, size_t at) {
+    size_t i = at;
+    while (i > 0 && at - i < HEAD && f->text.p[i - 1] != '\n') i--;
+    bool found = i > 0 ? f->text.p[i - 1] == '\n' : !f->mid_line;
+    return found ? i : at;
+}
+
 static bool start_report(finder *f, size_t at, int strength) {
     if (!end_report(f, at)) return false;
+    size_t line = line_start(f, at);
+    f->head.n = 0;
+    qs_buf_add(&f->head, (qs_str){f->text.p + line, at - line});
+    if (f->head.failed) return qs_nomem(f->err);
     f->scanned = at;
     forget(f, at);
     f->open = strength;
@@ -89,6 +105,10 @@ static bool scan(finder *f, bool at_end) {
     while (f->scanned < f->text.n) {
         qs_str s = qs_buf_str(&f->text);
         size_t end = 0;
+        if (!qs_log_begins_phrase(s.p[f->scanned])) {
+            f->scanned++;
+            continue;
+        }
         bool partial = false;
         qs_log_phrase phrase = qs_log_phrase_at(s, f->scanned, &end, &partial);
         if (phrase == QS_PHRASE_NONE && partial && !at_end) return true;
@@ -105,10 +125,12 @@ static bool scan(finder *f, bool at_end) {
 }
 
 static bool feed(finder *f, const char *p, size_t n) {
-    qs_buf_add(&f->text, (qs_str){p, n});
-    if (f->text.failed || !qs_log_others_feed(&f->others, p, n)) return qs_nomem(f->err);
+    size_t had = f->text.n;
+    qs_log_decode(&f->decoder, p, n, &f->text);
+    if (f->text.failed || !qs_log_others_feed(&f->others, f->text.p + had, f->text.n - had))
+        return qs_nomem(f->err);
     if (!scan(f, false)) return false;
-    if (!f->open && f->scanned) forget(f, f->scanned);
+    if (!f->open && f->scanned) forget(f, line_start(f, f->scanned));
     if (f->open && f->text.n > f->limits->json_bytes) {
         f->cut = true;
         if (!end_report(f, f->text.n)) return false;
@@ -136,6 +158,7 @@ static bool finish(finder *f, qs_error_log **out) {
 
 static void release(finder *f) {
     qs_buf_free(&f->text);
+    qs_buf_free(&f->head);
     qs_buf_free(&f->others.text);
     qs_error_log_close(f->best);
 }

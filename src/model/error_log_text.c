@@ -14,8 +14,7 @@ enum { MAX_PREFIX = 64, MAX_BLANK = 256 }; /* so that no text makes a search qua
 
 /* ---- finding phrases ---- */
 
-/* Length of an escape sequence "ESC [ ... letter" at s[at], 0 if there is none. */
-static size_t escape_at(qs_str s, size_t at) {
+size_t qs_log_escape_at(qs_str s, size_t at) {
     if (s.p[at] != '\033') return 0;
     size_t i = at + 1;
     if (i < s.n && s.p[i] == '[') {
@@ -65,10 +64,19 @@ static size_t escaped_blank_at(qs_str s, size_t at) {
     return strchr("01", s.p[i + 3]) && strchr("9aAdD", s.p[i + 4]) ? i + 5 - at : 0;
 }
 
+/* "\_" and the like, as Markdown writes what would mark something. */
+static bool markdown_escape_at(qs_str s, size_t at) {
+    return s.n - at >= 2 && at < s.n && s.p[at] == '\\' && s.p[at + 1] && strchr("_*[]()<>#.-", s.p[at + 1]);
+}
+
+static bool may_be_blank(char c) {
+    return qs_log_is_blank(c) || c == '\\' || c == '\033';
+}
+
 static size_t skip_blank(qs_str s, size_t at) {
     size_t from = at;
     while (at < s.n && at - from < MAX_BLANK) {
-        size_t n = escape_at(s, at), escaped = escaped_blank_at(s, at);
+        size_t n = qs_log_escape_at(s, at), escaped = escaped_blank_at(s, at);
         if (n)
             at += n;
         else if (escaped)
@@ -86,7 +94,8 @@ static size_t skip_blank(qs_str s, size_t at) {
 size_t qs_log_words_at(qs_str s, size_t at, const char *words, bool *partial) {
     for (; *words; words++) {
         if (*words == ' ') continue;
-        if (at < s.n && s.p[at] != *words) at = skip_blank(s, at);
+        if (at < s.n && s.p[at] != *words && may_be_blank(s.p[at])) at = skip_blank(s, at);
+        if (markdown_escape_at(s, at) && s.p[at + 1] == *words) at++;
         if (at >= s.n) {
             if (partial) *partial = true;
             return 0;
@@ -97,9 +106,10 @@ size_t qs_log_words_at(qs_str s, size_t at, const char *words, bool *partial) {
 }
 
 qs_log_phrase qs_log_phrase_at(qs_str s, size_t at, size_t *end, bool *partial) {
-    if (at >= s.n || !strchr("E_<TMUsWmut", s.p[at]) || s.p[at] == 0) return QS_PHRASE_NONE;
+    if (at >= s.n || !qs_log_begins_phrase(s.p[at])) return QS_PHRASE_NONE;
+    char next = at + 1 < s.n ? s.p[at + 1] : ' ';
     for (size_t i = 1; i < sizeof phrases / sizeof *phrases; i++) {
-        if (phrases[i].words[0] != s.p[at]) continue;
+        if (phrases[i].words[0] != s.p[at] || (phrases[i].words[1] != next && !may_be_blank(next))) continue;
         *end = qs_log_words_at(s, at, phrases[i].words, partial);
         if (*end) return (qs_log_phrase)i;
     }
@@ -135,7 +145,8 @@ static void add_utf8(qs_buf *b, int cp) {
         qs_buf_addf(b, "%c%c%c", 0xe0 | cp >> 12, 0x80 | (cp >> 6 & 0x3f), 0x80 | (cp & 0x3f));
 }
 
-/* One level of the escapes of JSON and of Python's repr. *more: a backslash is left that may hide another. */
+/* One level of the escapes of JSON and of Python's repr, and Markdown's. *more: a backslash is left that may
+ * hide another. */
 static void unescape(qs_str s, qs_buf *out, bool *more) {
     *more = false;
     for (size_t i = 0; i < s.n; i++) {
@@ -148,6 +159,9 @@ static void unescape(qs_str s, qs_buf *out, bool *more) {
         } else if (cp > 0) {
             add_utf8(out, cp);
             i += 5;
+        } else if (markdown_escape_at(s, i)) {
+            qs_buf_addc(out, next);
+            i++;
         } else if (next == '\\') {
             qs_buf_addc(out, '\\');
             *more = true;
@@ -195,7 +209,7 @@ static void clean_line_ends(qs_str s, qs_buf *out) {
     for (size_t i = 0; i < s.n;) {
         unsigned char c = (unsigned char)s.p[i];
         const char *to = "";
-        size_t n = c == '\033' ? escape_at(s, i) : c >= 0x80 || c == '&' ? fancy_at(s, i, &to) : 0;
+        size_t n = c == '\033' ? qs_log_escape_at(s, i) : c >= 0x80 || c == '&' ? fancy_at(s, i, &to) : 0;
         if (n) {
             qs_buf_addz(out, to);
             i += n;

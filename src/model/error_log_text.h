@@ -11,11 +11,50 @@ typedef enum qs_log_phrase {
 #undef QS_LOG_PHRASE
 } qs_log_phrase;
 
+/* The letters that the phrases of error_log.def begin with: most of a log is passed over by them. */
+static inline bool qs_log_begins_phrase(char c) {
+    switch (c) {
+    case 'E':
+    case 'F':
+    case 'M':
+    case 'S':
+    case 'T':
+    case 'U':
+    case 'W':
+    case 'a':
+    case 'b':
+    case 'm':
+    case 's':
+    case 't':
+    case 'u':
+    case '_':
+    case '<': return true;
+    default: return false;
+    }
+}
+
 /* The phrase that starts exactly at s[at], its end in *end. *partial: the text ends in the middle of one. */
 qs_log_phrase qs_log_phrase_at(qs_str s, size_t at, size_t *end, bool *partial);
 int qs_log_phrase_opens(qs_log_phrase p);
 /* The words at s[at], white space in either ignored; the end of the match, or 0. */
 size_t qs_log_words_at(qs_str s, size_t at, const char *words, bool *partial);
+
+/* Length of an escape sequence "ESC [ ... letter" at s[at], 0 if there is none. */
+size_t qs_log_escape_at(qs_str s, size_t at);
+
+/* The text of a report without what a logger put around each of its lines: the prefix that `head` shows (the
+ * line it begins in, up to there), whatever the numbers in it are; or the JSON objects, one a line, whose
+ * member `head` breaks off in. False when memory is out. */
+bool qs_log_unwrap_lines(qs_str head, qs_str raw, qs_buf *out);
+
+/* UTF-16, as PowerShell writes what it redirects, becomes UTF-8; other bytes stay. Zero-initialise. */
+typedef struct qs_log_decoder {
+    enum { QS_LOG_UNKNOWN, QS_LOG_BYTES, QS_LOG_UTF16LE, QS_LOG_UTF16BE } kind;
+    uint32_t high; /* first half of a pair */
+    int odd;       /* byte + 1 that a piece ended in the middle of a unit with */
+} qs_log_decoder;
+/* The next piece of the log; what it decodes to is appended. */
+void qs_log_decode(qs_log_decoder *d, const char *p, size_t n, qs_buf *out);
 
 /* One kind of quote, no escapes of JSON or Python, no colours, no quoting prefixes, blanks only as ' ' and
  * '\n'. False when memory is out. */

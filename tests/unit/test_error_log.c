@@ -56,8 +56,8 @@ static void assert_shape(qs_shape s, const char *wanted) {
     assert_string_equal(text, wanted);
 }
 
-static void assert_is_strict(const char *text) {
-    qs_error_log *log = parse(text);
+static void assert_is_strict_n(const char *text, size_t size) {
+    qs_error_log *log = parse_n(text, size);
     if (!qs_str_is(log->model, "Net")) fail_msg("model \"%.*s\" in: %s", QS_FMT(log->model), tail(text));
     assert_names(log->missing.v, log->missing.n, "conv.module.weight conv.quant.scale conv.quant.zero_point",
                  text);
@@ -72,6 +72,10 @@ static void assert_is_strict(const char *text) {
     assert_false(log->truncated);
     assert_int_equal(log->form, QS_LOG_FORM_STRICT);
     qs_error_log_close(log);
+}
+
+static void assert_is_strict(const char *text) {
+    assert_is_strict_n(text, strlen(text));
 }
 
 static void reads_what_torch_prints(void **state) {
@@ -162,6 +166,86 @@ static void json(qs_buf *b, unsigned r) {
     qs_buf_free(b);
     *b = out;
 }
+/* Lines no longer than `width`, each between the words; " P " in them is " F " where a line ends. */
+static void in_pieces(qs_buf *b, size_t width, const char *before, const char *after) {
+    qs_buf out = {0};
+    for (size_t i = 0; i < b->n;) {
+        const char *end = memchr(b->p + i, '\n', b->n - i);
+        size_t line = (end ? (size_t)(end - b->p) : b->n) - i, n = line < width ? line : width;
+        size_t flag = out.n + (strstr(before, " P ") ? (size_t)(strstr(before, " P ") - before) + 1 : 0);
+        qs_buf_addf(&out, "%s%.*s%s\n", before, (int)n, b->p + i, after);
+        if (n == line && strstr(before, " P ")) out.p[flag] = 'F';
+        i += n + (n == line);
+    }
+    qs_buf_free(b);
+    *b = out;
+}
+static void logged_in_pieces(qs_buf *b, unsigned r) {
+    static const char *const before[] = {
+        "2024-05-01T10:22:33.123456789Z stderr P ",
+        "2024-05-01 10:22:33,123 - trainer - ERROR - ",
+        "Nov 28 01:30:00 gpu-1 train.sh[4242]: ",
+        "trainer-1  | ",
+        "(RayTrainWorker pid=1234) ",
+        "[default0]:",
+        "12: ",
+        "\033[36m(Worker pid=7)\033[0m ",
+    };
+    static const size_t widths[] = {90, 200, 333, 1000};
+    in_pieces(b, widths[r / 8 % 4], before[r % 8], "");
+}
+static void in_a_panel(qs_buf *b, unsigned r) {
+    in_pieces(b, r & 1 ? 90 : 120, r & 2 ? "\033[31m\xe2\x94\x82\033[0m " : "\xe2\x94\x82 ",
+              r & 2 ? "   \033[31m\xe2\x94\x82\033[0m" : "   \xe2\x94\x82");
+}
+/* docker logs -t: the time stands where a long line was cut, without a line end. */
+static void timed_in_the_middle(qs_buf *b, unsigned r) {
+    static const char time[] = "2024-05-01T10:22:33.123456789Z ";
+    qs_buf out = {0};
+    for (size_t i = 0, column = 0; i < b->n; i++, column++) {
+        if (column % (60 + r) == 0) qs_buf_addz(&out, time);
+        if (b->p[i] == '\n') column = SIZE_MAX;
+        qs_buf_addc(&out, b->p[i]);
+    }
+    qs_buf_free(b);
+    *b = out;
+}
+static void json_lines(qs_buf *b, unsigned r) {
+    static const char *const forms[][2] = {
+        {"{\"log\":", ",\"stream\":\"stderr\",\"time\":\"2024-05-01T10:22:33Z\"}"},
+        {"{\"_HOSTNAME\": \"gpu\", \"MESSAGE\": ", ", \"_PID\": \"42\"}"},
+        {"{\"jsonPayload\": {\"message\": ", ", \"level\": \"ERROR\"}, \"severity\": \"ERROR\"}"},
+    };
+    qs_buf out = {0};
+    size_t width = 100 + r / 3;
+    for (size_t i = 0; i < b->n; i += width) {
+        qs_buf_addz(&out, forms[r % 3][0]);
+        qs_buf_add_json(&out, qs_str_sub(qs_buf_str(b), i, i + width));
+        qs_buf_addf(&out, "%s\n", forms[r % 3][1]);
+    }
+    qs_buf_free(b);
+    *b = out;
+}
+static void csv(qs_buf *b, unsigned r) {
+    (void)r;
+    replace_all(b, "\"", "\"\"");
+    replace_all(b, "RuntimeError", "2024-05-01,ERROR,\"RuntimeError");
+}
+static void markdown(qs_buf *b, unsigned r) {
+    (void)r;
+    replace_all(b, "_", "\\_");
+}
+static void utf16(qs_buf *b, unsigned r) {
+    qs_buf out = {0};
+    if (r & 1) qs_buf_add(&out, r & 2 ? QS_STR("\xfe\xff") : QS_STR("\xff\xfe"));
+    for (size_t i = 0; i < b->n; i++) {
+        if (r & 2) qs_buf_addc(&out, 0);
+        qs_buf_addc(&out, b->p[i]);
+        if (!(r & 2)) qs_buf_addc(&out, 0);
+    }
+    qs_buf_free(b);
+    *b = out;
+}
 static void colours(qs_buf *b, unsigned r) {
     (void)r;
     replace_all(b, "Missing", "\033[1;31mMissing\033[0m");
@@ -176,19 +260,21 @@ static void surrounded(qs_buf *b, unsigned r) {
     *b = out;
 }
 
-static void (*const mutations[])(qs_buf *, unsigned) = {tabs,   curly,  entities, lost_space, windows,   wrap,
-                                                        pytest, quoted, json,     colours,    surrounded};
+static void (*const mutations[])(qs_buf *, unsigned) = {
+    tabs,   curly,    entities, lost_space, windows,          wrap,       pytest,
+    quoted, json,     colours,  surrounded, logged_in_pieces, in_a_panel, timed_in_the_middle,
+    csv,    markdown, utf16,    json_lines,
+};
 enum { MUTATIONS = sizeof mutations / sizeof *mutations };
 
 static void survives_each_mutation(void **state) {
     (void)state;
     for (unsigned m = 0; m < MUTATIONS; m++)
-        for (unsigned r = 0; r < 12; r++) {
+        for (unsigned r = 0; r < 32; r++) {
             qs_buf b = {0};
             qs_buf_addz(&b, strict);
             mutations[m](&b, r);
-            qs_buf_addc(&b, '\0');
-            assert_is_strict(b.p);
+            assert_is_strict_n(b.p, b.n);
             qs_buf_free(&b);
         }
 }
@@ -221,6 +307,13 @@ static void cuts_are_noticed(void **state) {
          "a.b c.d"},
         {"Error(s) in loading state_dict for Net:\n\tMissing key(s) in state_dict: \"a.b\", \"c.d...", "a.b"},
         {"Error(s) in loading state_dict for Net:\n\tMissing key(s) in state_dict: \"a.b\", \"c.", "a.b"},
+        {"Error(s) in loading state_dict for Net:\n\tMissing key(s) in state_dict: \"a.b\", \"c.d\", ",
+         "a.b c.d"},
+        {"Error(s) in loading state_dict for Net:\n\tMissing key(s) in state_dict: \"a.b\", \"c.d\"",
+         "a.b c.d"},
+        {"Error(s) in loading state_dict for Net:\n\tMissing key(s) in state_dict: \"a.b\",\n01:02 INFO "
+         "end\n",
+         "a.b"},
         {"Error(s) in loading state_dict for Net:\n\tMissing key(s) in state_dict: \"a.b\", \xe2\x80\xa6",
          "a.b"},
     };
@@ -493,12 +586,13 @@ static void test_other_failures(void **state) {
     (void)state;
     static const struct {
         const char *says, *told;
-    } cases[] = {{"DDP expects same model across all ranks, but Rank 0 has 3 params", "torch.distributed.run"},
-                 {"_pickle.UnpicklingError: Weights only load failed. This file", "--bare"},
-                 {"_pickle.UnpicklingError: invalid load key, 'v'.", "git lfs pull"},
-                 {"RuntimeError: PytorchStreamReader failed reading zip archive: failed finding central directory",
-                  "cut short"},
-                 {"RuntimeError: Zero-point must be Int32, Float or Half, found Long", "int32"}};
+    } cases[] = {
+        {"DDP expects same model across all ranks, but Rank 0 has 3 params", "torch.distributed.run"},
+        {"_pickle.UnpicklingError: Weights only load failed. This file", "--bare"},
+        {"_pickle.UnpicklingError: invalid load key, 'v'.", "git lfs pull"},
+        {"RuntimeError: PytorchStreamReader failed reading zip archive: failed finding central directory",
+         "cut short"},
+        {"RuntimeError: Zero-point must be Int32, Float or Half, found Long", "int32"}};
     enum { READ = 256 << 10 };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         for (size_t before = READ - 40; before < READ + 2; before += 7) {
