@@ -2,6 +2,7 @@
 #ifndef QS_REPAIR_DIAGNOSE_IMPL_H
 #define QS_REPAIR_DIAGNOSE_IMPL_H
 
+#include "base/map.h"
 #include "base/vec.h"
 #include "repair/cause.h"
 #include "repair/diagnose.h"
@@ -51,6 +52,7 @@ typedef struct qs_doctor {
     bool to_float; /* the model has no quantizers, the file has */
     qs_converted converted;
     qs_diag_gaps gaps; /* when dropping begins */
+    qs_map tops;       /* first components of the target's keys, while what is left over is dropped */
     qs_err *e;
 } qs_doctor;
 

@@ -45,7 +45,7 @@ static bool repair_versions(qs_doctor *x, bool match, bool *done) {
 typedef bool (*row_test)(const qs_doctor *x, const qs_row *row);
 
 /* The action on all rows that pass the test, if there are any and it helps. */
-static bool repair_rows(qs_doctor *x, qs_action a, row_test test, bool *done) {
+static bool repair_rows(qs_doctor *x, qs_action a, row_test test, bool match, bool *done) {
     QS_VEC(qs_rename_pair) keys = {0};
     bool ok = true;
     *done = false;
@@ -62,7 +62,7 @@ static bool repair_rows(qs_doctor *x, qs_action a, row_test test, bool *done) {
         a.pairs = kept;
         a.pair_count = keys.n;
         a.bn_eps = __builtin_nan("");
-        ok = qs_diag_attempt(x, &a, 1, false, qs_diag_is_better, NULL, done);
+        ok = qs_diag_attempt(x, &a, 1, match, qs_diag_is_better, NULL, done);
     } else if (ok && keys.n) {
         ok = qs_nomem(x->e);
     }
@@ -96,8 +96,20 @@ static bool is_dequantizable(const qs_doctor *x, const qs_row *row) {
 
 static bool repair_values(qs_doctor *x) {
     bool done;
-    return repair_rows(x, (qs_action){.kind = QS_ACT_RESHAPE}, is_reshapable, &done) &&
-           repair_rows(x, (qs_action){.kind = QS_ACT_CAST}, is_dequantizable, &done);
+    return repair_rows(x, (qs_action){.kind = QS_ACT_RESHAPE}, is_reshapable, false, &done) &&
+           repair_rows(x, (qs_action){.kind = QS_ACT_CAST}, is_dequantizable, false, &done);
+}
+
+static bool is_profilers(const qs_doctor *x, const qs_row *row) {
+    (void)x;
+    return qs_match_is_spare(row) && qs_cause_of_key(row->key, true) == QS_CAUSE_PROFILER;
+}
+
+/* Before names: a profiler run on several models around each other leaves keys that get into one another's
+ * way. */
+static bool repair_profiled(qs_doctor *x) {
+    bool done;
+    return repair_rows(x, (qs_action){.kind = QS_ACT_DROP}, is_profilers, true, &done);
 }
 
 /* The prefix of every key, as one rule, if it touches no key that is where it should be. */
@@ -208,14 +220,29 @@ static bool repair_names(qs_doctor *x, bool *done) {
     return n == 0 || rename_pairs(x, pairs, n, done);
 }
 
+/* The row of a BatchNorm's running_mean, for its counter's key; NULL for other keys. */
+static const qs_row *mean_of_counter(const qs_compare *c, qs_str key) {
+    char name[1024];
+    if (!qs_str_is(qs_str_leaf(key), "num_batches_tracked")) return NULL;
+    int n = snprintf(name, sizeof name, "%.*s.running_mean", QS_FMT(qs_str_parent(key)));
+    if (n < 0 || (size_t)n >= sizeof name) return NULL;
+    uint32_t row = qs_compare_find(c, (qs_str){name, (size_t)n});
+    return row == QS_NO_INDEX ? NULL : qs_compare_row(c, row);
+}
+
+/* A counter whose BatchNorm has found no place may find one with it. */
+static bool is_needless_counter(const qs_doctor *x, qs_str key) {
+    const qs_row *mean = mean_of_counter(x->t.c, key);
+    return !mean || !qs_match_is_spare(mean);
+}
+
 /* What is no part of the model whatever the model is, by its name. */
-static bool is_baggage(qs_str key) {
+static bool is_baggage(const qs_doctor *x, qs_str key) {
     switch (qs_cause_of_key(key, true)) {
-    case QS_CAUSE_PROFILER:
     case QS_CAUSE_LOSS:
     case QS_CAUSE_EXTRA_STATE:
-    case QS_CAUSE_FX_CONSTANT:
-    case QS_CAUSE_BN_COUNTER: return true;
+    case QS_CAUSE_FX_CONSTANT: return true;
+    case QS_CAUSE_BN_COUNTER: return is_needless_counter(x, key);
     default: return false;
     }
 }
@@ -239,32 +266,45 @@ static qs_diag_gaps find_gaps(const qs_compare *c) {
 }
 
 /* A key that may yet belong somewhere stays: where the model lacks something, names alone decide. */
-static bool droppable(const qs_row *row, bool to_float, qs_diag_gaps g) {
-    if (!qs_match_is_spare(row)) return false;
-    if (is_baggage(row->key) || (!g.missing && is_surplus(row->key))) return true;
-    /* A packed payload is the weight itself. */
-    return (to_float || !g.quant) && qs_match_is_quant(row) && row->role != QS_ROLE_PACKED;
-}
-
 static bool is_droppable(const qs_doctor *x, const qs_row *row) {
-    return droppable(row, x->to_float, x->gaps);
+    const qs_diag_gaps *g = &x->gaps;
+    if (!qs_match_is_spare(row)) return false;
+    if (is_baggage(x, row->key) || (!g->missing && is_surplus(row->key))) return true;
+    /* A packed payload is the weight itself. */
+    return (x->to_float || !g->quant) && qs_match_is_quant(row) && row->role != QS_ROLE_PACKED;
 }
 
 static bool repair_drop(qs_doctor *x) {
     bool done;
     x->gaps = find_gaps(x->t.c);
     if (x->gaps.missing == x->gaps.wanted) return true; /* another model: dropping helps nobody */
-    return repair_rows(x, (qs_action){.kind = QS_ACT_DROP}, is_droppable, &done);
+    return repair_rows(x, (qs_action){.kind = QS_ACT_DROP}, is_droppable, false, &done);
 }
 
-/* The row of a BatchNorm's running_mean, for its counter's key; NULL for other keys. */
-static const qs_row *mean_of_counter(const qs_compare *c, qs_str key) {
-    char name[1024];
-    if (!qs_str_is(qs_str_leaf(key), "num_batches_tracked")) return NULL;
-    int n = snprintf(name, sizeof name, "%.*s.running_mean", QS_FMT(qs_str_parent(key)));
-    if (n < 0 || (size_t)n >= sizeof name) return NULL;
-    uint32_t row = qs_compare_find(c, (qs_str){name, (size_t)n});
-    return row == QS_NO_INDEX ? NULL : qs_compare_row(c, row);
+static qs_str first_part(qs_str key) {
+    size_t n = 0;
+    while (n < key.n && key.p[n] != '.') n++;
+    return qs_str_sub(key, 0, n);
+}
+
+/* The model has all it wants, and nothing by the name of the outermost module: a second network, a metric, an
+ * auxiliary head. Below a module the model has, a key that is left says that the model is another one. */
+static bool is_left_over(const qs_doctor *x, const qs_row *row) {
+    if (!qs_match_is_spare(row)) return false;
+    return is_droppable(x, row) || qs_map_get(&x->tops, first_part(row->key)) == QS_MAP_NONE;
+}
+
+static bool repair_left_over(qs_doctor *x) {
+    bool done, ok = true;
+    x->gaps = find_gaps(x->t.c);
+    if (x->gaps.missing) return true;
+    for (uint32_t i = 0; ok && i < qs_compare_rows(x->t.c); i++) {
+        const qs_row *row = qs_compare_row(x->t.c, i);
+        ok = row->m == QS_NO_INDEX || qs_map_put(&x->tops, first_part(row->key), i) || qs_nomem(x->e);
+    }
+    ok = ok && repair_rows(x, (qs_action){.kind = QS_ACT_DROP}, is_left_over, false, &done);
+    qs_map_free(&x->tops);
+    return ok;
 }
 
 /* What may be made without asking: quantizer state, which the first batches find anew, and the counter of a
@@ -275,12 +315,21 @@ static bool may_init(const qs_compare *c, const qs_row *row) {
     return mean && !qs_match_is_gap(mean);
 }
 
+/* Families that name a quantizer's tensors alike count as one. */
+static uint64_t family_bit(const qs_row *row) {
+    qs_family f = row->family == QS_FAMILY_SPARSEML ? QS_FAMILY_TORCH : row->family;
+    return qs_match_is_quant(row) ? UINT64_C(1) << f : 0;
+}
+
 /* Ends of the names in the result that belong nowhere: "min_val", and "val" of it, for names with "_" for
- * dots. */
+ * dots. What another family left is none of the model's quantizers. */
 static bool find_leftovers(const qs_compare *c, qs_map *ends) {
+    uint64_t wanted = 0;
+    for (uint32_t i = 0; i < qs_compare_rows(c); i++)
+        if (qs_compare_row(c, i)->m != QS_NO_INDEX) wanted |= family_bit(qs_compare_row(c, i));
     for (uint32_t i = 0; i < qs_compare_rows(c); i++) {
         const qs_row *row = qs_compare_row(c, i);
-        if (!qs_match_is_spare(row)) continue;
+        if (!qs_match_is_spare(row) || (qs_match_is_quant(row) && !(family_bit(row) & wanted))) continue;
         qs_str leaf = qs_str_leaf(row->key);
         for (size_t at = 0; at < leaf.n; at++)
             if ((at == 0 || leaf.p[at - 1] == '_') && !qs_map_put(ends, qs_str_sub(leaf, at, leaf.n), 0))
@@ -347,7 +396,7 @@ enum { ROUNDS = 6 };
  * rounds. */
 bool qs_diag_treat(qs_doctor *x, const qs_diag_facts *f) {
     bool done, versions;
-    if (!repair_versions(x, true, &versions) || !repair_prefix(x, &done)) return false;
+    if (!repair_versions(x, true, &versions) || !repair_profiled(x) || !repair_prefix(x, &done)) return false;
     done = true;
     for (int round = 0; round < ROUNDS && done; round++) {
         bool numbers, names;
@@ -357,5 +406,5 @@ bool qs_diag_treat(qs_doctor *x, const qs_diag_facts *f) {
     if (!versions && !repair_versions(x, false, &versions)) return false;
     if (!repair_values(x)) return false;
     x->to_float = f->quant_here > 0 && f->quant_wanted == 0;
-    return repair_drop(x) && repair_init(x, &done);
+    return repair_drop(x) && repair_init(x, &done) && repair_left_over(x);
 }

@@ -52,7 +52,10 @@ qs_fit qs_match_fit(const qs_compare *c, uint32_t from, uint32_t to) {
     const qs_resolved *x = qs_resolution_entry(qs_compare_resolution(c), f->r);
     qs_shape want;
     if (!qs_match_wanted(c, to, &want) || !x->shape_known) return QS_FIT_UNKNOWN;
-    return qs_shape_eq(want, x->shape) || is_elastic(t, want, x->shape) ? QS_FIT_YES : QS_FIT_SHAPE;
+    if (qs_shape_eq(want, x->shape) || is_elastic(t, want, x->shape)) return QS_FIT_YES;
+    /* [] in one version, [1] in another: a repair makes one the other */
+    bool one = qs_match_is_quant(t) && qs_shape_numel(want) == 1 && qs_shape_numel(x->shape) == 1;
+    return one ? QS_FIT_YES : QS_FIT_SHAPE;
 }
 
 /* ---- assignment ---- */
@@ -185,12 +188,12 @@ static bool run(qs_matcher *m, qs_matches *out, qs_err *e) {
     char *taken = calloc(out->rows + 1u, 1);
     if (!taken) return qs_nomem(e);
     if (m->prefix_sure) out->prefix = m->prefix;
-    bool ok = qs_match_collect(m, e) && assign(m, true, taken, out, e) && decide_by_values(m, taken, out, e);
-    /* What is doubtful by the rules may be clear by the modules, or by words; words know nothing of numbers.
-     */
-    size_t before = m->found.n;
+    bool ok = qs_match_collect(m, e) && qs_match_doubt_numbers(m, taken, e) &&
+              assign(m, true, taken, out, e) && decide_by_values(m, taken, out, e);
+    /* What is doubtful by the rules may be clear by the modules, or by words. */
     ok = ok && qs_progress_step(m->progress, 0, 0, e) && qs_match_collect_modules(m, taken, e) &&
-         (m->found.n > before || qs_match_collect_foreign(m, taken, e)) && assign(m, false, taken, out, e);
+         qs_match_collect_foreign(m, taken, e) && qs_match_doubt_numbers(m, taken, e) &&
+         assign(m, false, taken, out, e);
     m->found.n = 0;
     ok = ok && qs_progress_step(m->progress, 0, 0, e) && qs_match_collect_weak(m, taken, e) &&
          assign(m, false, taken, out, e);

@@ -59,7 +59,8 @@ bool qs_match_collect(qs_matcher *m, qs_err *e);
 /* Values that B has under another name, where each stands once. */
 bool qs_match_collect_values(qs_matcher *m, const char *taken, qs_err *e);
 /* The rest of modules whose tensors those were: a BatchNorm's counter says nothing by its value. */
-bool qs_match_collect_beside(qs_matcher *m, const qs_suggestion *decided, size_t n, const char *taken, qs_err *e);
+bool qs_match_collect_beside(qs_matcher *m, const qs_suggestion *decided, size_t n, const char *taken,
+                             qs_err *e);
 /* Modules with another name, or with something around them. `taken` has a byte a row. */
 bool qs_match_collect_modules(qs_matcher *m, const char *taken, qs_err *e);
 /* Names that are the same without the words only one side knows. */
@@ -67,6 +68,9 @@ bool qs_match_collect_foreign(qs_matcher *m, const char *taken, qs_err *e);
 /* The rest: unique endings, then order within groups of equal last part and shape. `taken` has a byte a row.
  */
 bool qs_match_collect_weak(qs_matcher *m, const char *taken, qs_err *e);
+/* Candidates that pair the blocks of a list by number, where a block of the list has no other and may be the
+ * one the model lacks: no longer safe, and half as likely. */
+bool qs_match_doubt_numbers(qs_matcher *m, const char *taken, qs_err *e);
 bool qs_match_add(qs_matcher *m, uint32_t from, uint32_t to, double confidence, const char *reason,
                   bool structural, qs_err *e);
 

@@ -42,6 +42,7 @@ typedef struct modules {
     bool shapes; /* known of every gap */
     side from, to;
     qs_map gap_of;  /* name of a gap -> index into to.v, or MANY */
+    qs_map leaves;  /* last parts of gaps */
     qs_map modules; /* names of the model's modules, where dots became underscores */
     QS_VEC(change) changes;
     qs_map change_ids;
@@ -85,20 +86,45 @@ static bool is_module(const modules *x, qs_str name) {
     return node != QS_NO_INDEX && qs_compare_node(x->m->c, node)->count_m > 0;
 }
 
-static bool take_sides(modules *x) {
+/* "gamma" is compared as "weight", if the model lacks a weight somewhere and knows no gamma. */
+static qs_str modern(modules *x, qs_str key) {
+    qs_str head, leaf = qs_str_leaf(key);
+    if (qs_map_get(&x->leaves, leaf) != QS_MAP_NONE) return key;
+    for (size_t i = 0; i < qs_tail_rename_count; i++) {
+        const qs_tail_rename *t = &qs_tail_renames[i];
+        if (strchr(t->from, '.') || strchr(t->to, '.') || !qs_name_has_tail(key, t->from, &head)) continue;
+        if (!head.n || qs_map_get(&x->leaves, qs_str_of(t->to)) == QS_MAP_NONE) continue;
+        x->name.n = 0;
+        qs_buf_addf(&x->name, "%.*s.%s", QS_FMT(head), t->to);
+        return x->name.failed ? (qs_str){NULL, 0} : qs_arena_str(&x->m->arena, qs_buf_str(&x->name));
+    }
+    return key;
+}
+
+static bool take_gaps(modules *x) {
     qs_shape shape;
     x->shapes = true;
+    for (size_t i = 0; i < x->m->tos.n; i++) {
+        uint32_t row = x->m->tos.v[i];
+        qs_str key = qs_compare_row(x->m->c, row)->key;
+        if (x->taken[row]) continue;
+        x->shapes &= qs_match_wanted(x->m->c, row, &shape);
+        if (!add_view(x, &x->to, key, row)) return false;
+        if (!qs_map_put(&x->leaves, qs_str_leaf(key), row)) return qs_nomem(x->e);
+    }
+    return true;
+}
+
+static bool take_sides(modules *x) {
+    if (!take_gaps(x)) return false;
     for (uint32_t i = 0; i < x->m->froms.n; i++) {
         const qs_match_from *f = &x->m->froms.v[i];
         /* a change of prefix that may be chance would hide the true one */
         qs_str key = x->m->prefix_sure ? f->key : qs_compare_row(x->m->c, f->row)->key;
-        if (!x->taken[f->row] && !add_view(x, &x->from, key, i)) return false;
-    }
-    for (size_t i = 0; i < x->m->tos.n; i++) {
-        uint32_t row = x->m->tos.v[i];
-        if (x->taken[row]) continue;
-        x->shapes &= qs_match_wanted(x->m->c, row, &shape);
-        if (!add_view(x, &x->to, qs_compare_row(x->m->c, row)->key, row)) return false;
+        if (x->taken[f->row]) continue;
+        key = modern(x, key);
+        if (!key.p) return qs_nomem(x->e);
+        if (!add_view(x, &x->from, key, i)) return false;
     }
     if (x->from.v.n) qsort(x->from.v.v, x->from.v.n, sizeof *x->from.v.v, by_key);
     if (x->to.v.n) qsort(x->to.v.v, x->to.v.n, sizeof *x->to.v.v, by_key);
@@ -213,6 +239,65 @@ static bool all_vote(modules *x) {
     for (uint32_t i = 0; i < x->to.v.n; i++)
         if (!vote(x, &x->to, &x->from, i, true)) return false;
     return true;
+}
+
+/* ---- children that are alone ---- */
+
+/* The children of one module that have a weight with no place; that lack one and have none. */
+typedef struct alone {
+    uint32_t spare, gap; /* nodes: QS_NO_INDEX if there is none, MANY for several */
+} alone;
+
+typedef struct weights {
+    bool spare, gap, met; /* below a node: one in doubt, one that is lacking, one in its place */
+} weights;
+
+static void note_weights(const modules *x, weights *of) {
+    for (uint32_t i = 0; i < qs_compare_rows(x->m->c); i++) {
+        const qs_row *row = qs_compare_row(x->m->c, i);
+        weights *w = &of[row->tree];
+        if (qs_match_is_quant(row)) continue;
+        bool spare = qs_match_is_spare(row), gap = qs_match_is_gap(row);
+        w->spare |= spare && !x->taken[i];
+        w->gap |= gap && !x->taken[i];
+        w->met |= (!spare && !gap && row->m != QS_NO_INDEX) || (x->taken[i] && (spare || gap));
+    }
+    for (uint32_t i = qs_compare_nodes(x->m->c); i-- > 1;) {
+        weights *up = &of[qs_compare_node(x->m->c, i)->parent];
+        up->spare |= of[i].spare;
+        up->gap |= of[i].gap;
+        up->met |= of[i].met;
+    }
+}
+
+static alone children_alone(const modules *x, const weights *of, uint32_t parent) {
+    alone a = {QS_NO_INDEX, QS_NO_INDEX};
+    for (uint32_t i = qs_compare_node(x->m->c, parent)->first_child; i != QS_NO_INDEX;
+         i = qs_compare_node(x->m->c, i)->next_sibling) {
+        if (qs_compare_node(x->m->c, i)->row != QS_NO_INDEX || of[i].met || of[i].spare == of[i].gap)
+            continue;
+        uint32_t *which = of[i].spare ? &a.spare : &a.gap;
+        *which = *which == QS_NO_INDEX ? i : MANY;
+    }
+    return a;
+}
+
+/* One child of a module goes nowhere, and to one nothing comes: a change to be judged, whoever votes for it.
+ */
+static bool propose_alone(modules *x) {
+    uint32_t nodes = qs_compare_nodes(x->m->c);
+    weights *of = calloc(nodes + 1u, sizeof *of);
+    bool ok = of != NULL;
+    if (ok) note_weights(x, of);
+    for (uint32_t i = 0; ok && i < nodes; i++) {
+        if (!of[i].spare || !of[i].gap) continue;
+        alone a = children_alone(x, of, i);
+        if (a.spare < MANY && a.gap < MANY)
+            ok = change_id(x, qs_compare_node(x->m->c, a.spare)->path,
+                           qs_compare_node(x->m->c, a.gap)->path) != QS_MAP_NONE;
+    }
+    free(of);
+    return ok || qs_nomem(x->e);
 }
 
 /* ---- judging a change ---- */
@@ -379,6 +464,12 @@ typedef struct tally {
     bool large;    /* one that meets is a matrix: not alike by chance */
 } tally;
 
+/* A quantizer's tensor of a kind the model lacks nowhere: of another framework. It meets no gap anywhere. */
+static bool is_of_others(const modules *x, const view *f) {
+    const qs_row *row = qs_compare_row(x->m->c, x->m->froms.v[f->at].row);
+    return qs_match_is_quant(row) && qs_map_get(&x->leaves, qs_str_leaf(row->key)) == QS_MAP_NONE;
+}
+
 static tally count_hits(modules *x, const change *c) {
     tally t = {0};
     range r = below(x, &x->from, c->from), g = below(x, &x->to, c->to);
@@ -386,7 +477,7 @@ static tally count_hits(modules *x, const change *c) {
         const view *f = &x->from.v.v[i];
         uint32_t at = target_of(x, c, f->key);
         qs_shape shape;
-        if (is_apart(x, f->key)) continue;
+        if (is_apart(x, f->key) || is_of_others(x, f)) continue;
         t.asked++;
         if (at == MANY || fit_of(x, f, &x->to.v.v[at]) < QS_FIT_UNKNOWN) continue;
         t.hits++;
@@ -423,8 +514,10 @@ static bool keep_believable(modules *x) {
     for (size_t i = 0; i < x->changes.n; i++) { /* which may grow on the way */
         change c = x->changes.v[i];
         bool good;
-        /* blocks that have kept their place tell about the others: qs_match_renumber sees all of them */
-        if (x->sep == '.' && qs_str_eq(c.from, c.to)) continue;
+        /* blocks that have kept their place tell about the others: qs_match_renumber sees all of them, unless
+         * there is a prefix */
+        bool prefix = x->m->prefix.strip.n || x->m->prefix.add.n;
+        if (x->sep == '.' && !prefix && qs_str_eq(c.from, c.to)) continue;
         if (is_renumbering(x, &c)) {
             if (change_id(x, parent_of(x, c.from), parent_of(x, c.to)) == QS_MAP_NONE) return qs_nomem(x->e);
             continue;
@@ -479,6 +572,7 @@ static void modules_free(modules *x) {
     qs_vec_free(&x->from.blocks);
     qs_vec_free(&x->to.blocks);
     qs_map_free(&x->gap_of);
+    qs_map_free(&x->leaves);
     qs_map_free(&x->modules);
     qs_vec_free(&x->changes);
     qs_map_free(&x->change_ids);
@@ -492,7 +586,7 @@ static bool run(qs_matcher *m, const char *taken, char sep, qs_err *e) {
     bool ok = take_sides(&x);
     if (ok && x.from.v.n && x.to.v.n && x.from.v.n <= SIDE_MAX && x.to.v.n <= SIDE_MAX)
         ok = enter_endings(&x, &x.from, true) && enter_endings(&x, &x.to, false) && all_vote(&x) &&
-             keep_believable(&x) && claim_all(&x);
+             (sep != '.' || propose_alone(&x)) && keep_believable(&x) && claim_all(&x);
     modules_free(&x);
     return ok;
 }
@@ -503,14 +597,16 @@ static size_t dots(qs_str key) {
     return n;
 }
 
-/* Have the names of the result so much fewer dots that underscores must stand for them? */
-static bool is_flat(const qs_matcher *m) {
+/* Have the names of the result fewer dots, so that underscores may stand for them? */
+static bool may_be_flat(const qs_matcher *m) {
     size_t from = 0, to = 0;
     for (size_t i = 0; i < m->froms.n; i++) from += dots(qs_compare_row(m->c, m->froms.v[i].row)->key);
     for (size_t i = 0; i < m->tos.n; i++) to += dots(qs_compare_row(m->c, m->tos.v[i])->key);
-    return m->froms.n && m->tos.n && from * 3 * m->tos.n < to * 2 * m->froms.n;
+    return m->froms.n && m->tos.n && from * m->tos.n < to * m->froms.n;
 }
 
 bool qs_match_collect_modules(qs_matcher *m, const char *taken, qs_err *e) {
-    return run(m, taken, is_flat(m) ? '_' : '.', e);
+    size_t before = m->found.n;
+    if (!run(m, taken, '.', e)) return false;
+    return m->found.n > before || !may_be_flat(m) || run(m, taken, '_', e);
 }

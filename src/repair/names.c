@@ -155,6 +155,11 @@ const qs_tail_rename qs_tail_renames[] = {
     {"weight_v", "parametrizations.weight.original1"},
     {"parametrizations.weight.original0", "weight_g"},
     {"parametrizations.weight.original1", "weight_v"},
+    /* an observer alone (prepare), and one in a FakeQuantize (prepare_qat) */
+    {"activation_post_process.min_val", "activation_post_process.activation_post_process.min_val"},
+    {"activation_post_process.max_val", "activation_post_process.activation_post_process.max_val"},
+    {"activation_post_process.activation_post_process.min_val", "activation_post_process.min_val"},
+    {"activation_post_process.activation_post_process.max_val", "activation_post_process.max_val"},
 };
 const size_t qs_tail_rename_count = sizeof qs_tail_renames / sizeof *qs_tail_renames;
 
