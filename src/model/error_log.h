@@ -10,6 +10,8 @@ typedef enum qs_log_form {
     QS_LOG_FORM_STRICT,       /* load_state_dict(strict=True), any torch since 0.2 */
     QS_LOG_FORM_INCOMPATIBLE, /* _IncompatibleKeys(...), the value of load_state_dict(strict=False) */
     QS_LOG_FORM_MMCV,         /* mmcv and mmengine: lists without quotes */
+    QS_LOG_FORM_WARNING,      /* transformers, Lightning, timm, detectron2 and scripts, of a load that did not
+                                 raise */
     QS_LOG_FORM_MATCHED,      /* <All keys matched successfully>: no failure at all */
 } qs_log_form;
 
@@ -33,11 +35,11 @@ typedef struct qs_error_log {
     qs_str excerpt;           /* its beginning, raw: at most 2000 bytes; print it with qs_str_printable */
 } qs_error_log;
 
-/* The last failed load that a log reports; of one that pytest or a short summary repeats cut off, the full
- * text. A log is streamed: its length does not matter, but no single report is read beyond
- * limits->json_bytes. path "-" is standard input. QS_E_INPUT if there is no report;
- * the message then names another failure around loading that the log holds (log_other.def). limits may be
- * NULL. Free with qs_error_log_close. */
+/* The last failed load that a log reports, a warning only where nothing failed; of one that pytest or a short
+ * summary repeats cut off, the full text. A log is streamed: its length does not matter, but no single report
+ * is read beyond limits->json_bytes. path "-" is standard input. QS_E_INPUT if there is no report; the
+ * message then names another failure around loading that the log holds (log_other.def). limits may be NULL.
+ * Free with qs_error_log_close. */
 bool qs_error_log_open(const char *path, const qs_limits *limits, qs_error_log **out, qs_err *e);
 bool qs_error_log_parse(const char *text, size_t n, const qs_limits *limits, qs_error_log **out, qs_err *e);
 void qs_error_log_close(qs_error_log *log);

@@ -38,6 +38,7 @@ static size_t weight(const qs_error_log *log) {
 /* Does the later report replace the earlier? Not if it is only a shortened repetition of it. */
 static bool supersedes(const qs_error_log *later, const qs_error_log *earlier) {
     if (!says_something(later)) return false;
+    if (earlier && later->form == QS_LOG_FORM_WARNING && earlier->form != QS_LOG_FORM_WARNING) return false;
     if (!earlier || !later->truncated || earlier->truncated) return true;
     bool same_model = later->model.n == 0 || qs_str_eq(later->model, earlier->model);
     return !same_model || weight(later) >= weight(earlier);
@@ -105,7 +106,7 @@ static bool scan(finder *f, bool at_end) {
     while (f->scanned < f->text.n) {
         qs_str s = qs_buf_str(&f->text);
         size_t end = 0;
-        if (!qs_log_begins_phrase(s.p[f->scanned])) {
+        if (!qs_log_may_begin(s, f->scanned)) {
             f->scanned++;
             continue;
         }
@@ -113,7 +114,7 @@ static bool scan(finder *f, bool at_end) {
         qs_log_phrase phrase = qs_log_phrase_at(s, f->scanned, &end, &partial);
         if (phrase == QS_PHRASE_NONE && partial && !at_end) return true;
         int opens = qs_log_phrase_opens(phrase);
-        if (opens == 2 || (opens == 1 && !f->open)) {
+        if (opens == 2 || (opens > 2 && opens != f->open) || (opens == 1 && !f->open)) {
             size_t length = end - f->scanned;
             if (!start_report(f, f->scanned, opens)) return false;
             f->scanned = length;
@@ -151,9 +152,12 @@ static bool finish(finder *f, qs_error_log **out) {
         return qs_fail(f->err, QS_E_INPUT,
                        "the log reports a load that fitted (\"<All keys matched "
                        "successfully>\") and none that failed");
-    return qs_fail(f->err, QS_E_INPUT,
-                   "no load_state_dict error in this log; the text to look for begins with "
-                   "\"Error(s) in loading state_dict for\"");
+    return qs_fail(
+        f->err, QS_E_INPUT,
+        "no load_state_dict error in this log: neither torch's (\"Error(s) in loading state_dict for ...\") "
+        "nor what mmcv, transformers, Lightning, timm or detectron2 print; if it is cut off, give the whole "
+        "of it; else the model's manifest with -m (qatscope manifest --exporter), or a checkpoint that "
+        "loads as B");
 }
 
 static void release(finder *f) {

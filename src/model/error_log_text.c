@@ -69,10 +69,6 @@ static bool markdown_escape_at(qs_str s, size_t at) {
     return s.n - at >= 2 && at < s.n && s.p[at] == '\\' && s.p[at + 1] && strchr("_*[]()<>#.-", s.p[at + 1]);
 }
 
-static bool may_be_blank(char c) {
-    return qs_log_is_blank(c) || c == '\\' || c == '\033';
-}
-
 static size_t skip_blank(qs_str s, size_t at) {
     size_t from = at;
     while (at < s.n && at - from < MAX_BLANK) {
@@ -94,7 +90,7 @@ static size_t skip_blank(qs_str s, size_t at) {
 size_t qs_log_words_at(qs_str s, size_t at, const char *words, bool *partial) {
     for (; *words; words++) {
         if (*words == ' ') continue;
-        if (at < s.n && s.p[at] != *words && may_be_blank(s.p[at])) at = skip_blank(s, at);
+        if (at < s.n && s.p[at] != *words && qs_log_may_be_blank(s.p[at])) at = skip_blank(s, at);
         if (markdown_escape_at(s, at) && s.p[at + 1] == *words) at++;
         if (at >= s.n) {
             if (partial) *partial = true;
@@ -106,10 +102,11 @@ size_t qs_log_words_at(qs_str s, size_t at, const char *words, bool *partial) {
 }
 
 qs_log_phrase qs_log_phrase_at(qs_str s, size_t at, size_t *end, bool *partial) {
-    if (at >= s.n || !qs_log_begins_phrase(s.p[at])) return QS_PHRASE_NONE;
-    char next = at + 1 < s.n ? s.p[at + 1] : ' ';
+    if (at >= s.n || !qs_log_may_begin(s, at)) return QS_PHRASE_NONE;
+    size_t second = skip_blank(s, at + 1);
     for (size_t i = 1; i < sizeof phrases / sizeof *phrases; i++) {
-        if (phrases[i].words[0] != s.p[at] || (phrases[i].words[1] != next && !may_be_blank(next))) continue;
+        if (phrases[i].words[0] != s.p[at]) continue;
+        if (second < s.n && phrases[i].words[1] != s.p[second]) continue;
         *end = qs_log_words_at(s, at, phrases[i].words, partial);
         if (*end) return (qs_log_phrase)i;
     }

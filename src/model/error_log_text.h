@@ -11,31 +11,50 @@ typedef enum qs_log_phrase {
 #undef QS_LOG_PHRASE
 } qs_log_phrase;
 
-/* The letters that the phrases of error_log.def begin with: most of a log is passed over by them. */
-static inline bool qs_log_begins_phrase(char c) {
-    switch (c) {
-    case 'E':
-    case 'F':
+static inline bool qs_log_is_blank(char c) {
+    return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
+static inline bool qs_log_may_be_blank(char c) {
+    return qs_log_is_blank(c) || c == '\\' || c == '\033';
+}
+
+/* The two letters that the phrases of error_log.def begin with, 0 for none: most of a log is passed over by
+ * them. */
+static inline char qs_log_second_letter(char first) {
+    switch (first) {
+    case 'E': return 'r';
+    case 'F': return 'o';
+    case 'L': return 'O';
+    case 'S': return 'o';
     case 'M':
-    case 'S':
-    case 'T':
-    case 'U':
-    case 'W':
-    case 'a':
-    case 'b':
     case 'm':
-    case 's':
-    case 't':
-    case 'u':
-    case '_':
-    case '<': return true;
-    default: return false;
+    case 's': return 'i';
+    case 'T':
+    case 'W':
+    case 't': return 'h';
+    case 'U':
+    case 'a':
+    case 'u': return 'n';
+    case 'b':
+    case 'w': return 'e';
+    case '_': return 'I';
+    case '<': return 'A';
+    default: return 0;
     }
+}
+static inline bool qs_log_may_begin(qs_str s, size_t at) {
+    char second = qs_log_second_letter(s.p[at]);
+    if (!second || at + 1 >= s.n) return second != 0;
+    char next = s.p[at + 1];
+    return next == second || (next == 'k' && s.p[at] == 'S') || qs_log_may_be_blank(next);
 }
 
 /* The phrase that starts exactly at s[at], its end in *end. *partial: the text ends in the middle of one. */
 qs_log_phrase qs_log_phrase_at(qs_str s, size_t at, size_t *end, bool *partial);
 int qs_log_phrase_opens(qs_log_phrase p);
+static inline bool qs_log_is_library(qs_log_phrase p) {
+    return p >= QS_PHRASE_KEYS_TABLE;
+}
 /* The words at s[at], white space in either ignored; the end of the match, or 0. */
 size_t qs_log_words_at(qs_str s, size_t at, const char *words, bool *partial);
 
@@ -59,9 +78,5 @@ void qs_log_decode(qs_log_decoder *d, const char *p, size_t n, qs_buf *out);
 /* One kind of quote, no escapes of JSON or Python, no colours, no quoting prefixes, blanks only as ' ' and
  * '\n'. False when memory is out. */
 bool qs_log_clean(qs_str raw, qs_buf *out);
-
-static inline bool qs_log_is_blank(char c) {
-    return c == ' ' || c == '\n' || c == '\t' || c == '\r';
-}
 
 #endif

@@ -375,6 +375,110 @@ static void reads_old_and_other_forms(void **state) {
     }
 }
 
+static qs_error_log *parse_two(const char *first, const char *second) {
+    qs_buf b = {0};
+    qs_buf_addf(&b, "line\n%s\nbetween\n%s\nend\n", first, second);
+    qs_error_log *log = parse_n(b.p, b.n);
+    qs_buf_free(&b);
+    return log;
+}
+
+/* ---- the warnings of libraries ---- */
+
+static void reads_the_warnings_of_libraries(void **state) {
+    (void)state;
+    static const char mismatch[] = "head.weight 80x64 3x64";
+    static const struct {
+        const char *text, *model, *missing, *unexpected, *mismatched;
+    } cases[] = {
+        {"Some weights of the model checkpoint at ./a: b were not used when initializing BertModel: "
+         "['cls.bias', 'cls.w']\n"
+         "- This IS expected if you are initializing BertModel from the checkpoint of a model trained on "
+         "another task\n"
+         "Some weights of BertModel were not initialized from the model checkpoint at ./a and are newly "
+         "initialized: "
+         "['pooler.weight']\nYou should probably TRAIN this model\n"
+         "Some weights of BertModel were not initialized from the model checkpoint at ./a and are newly "
+         "initialized because "
+         "the shapes did not match:\n- head.weight: found shape torch.Size([80, 64]) in the checkpoint and "
+         "torch.Size([3, 64]) in the model instantiated\nYou should probably TRAIN this model\n",
+         "BertModel", "pooler.weight", "cls.bias cls.w", mismatch},
+        {"Some weights of Other were not initialized from the model checkpoint at x and are newly "
+         "initialized: ['z']\n"
+         "[WARNING|modeling_utils.py:3949] >> Some weights of Net were not initialized from the model "
+         "checkpoint at y and "
+         "are newly initialized: ['a']\n",
+         "Net", "a", "", NULL},
+        {"Net LOAD REPORT from: ./ckpt\nKey               | Status     | Details\n"
+         "------------------+------------+--------\n"
+         "fc.{0, 12}.weight | MISSING    | \ncls.bias          | \033[33mUNEXPECTED\033[0m |  |\n"
+         "head.weight       | MISMATCH   | Reinit due to size mismatch ckpt: torch.Size([80, 64]) vs "
+         "model:torch.Size([3, 64])\n\nNotes:\n- MISSING\t:those params were newly initialized\n",
+         "Net", "fc.0.weight fc.12.weight", "cls.bias", mismatch},
+        {"WARNING [05/01 10:22:33 fvcore.common.checkpoint]: Skip loading parameter 'head.weight' to the "
+         "model due to "
+         "incompatible shapes: (80, 64) in the checkpoint but (3, 64) in the model! You might want to double "
+         "check\n"
+         "WARNING [05/01 10:22:33 fvcore.common.checkpoint]: Some model parameters or buffers are not found "
+         "in the "
+         "checkpoint:\n\033[34mfpn.{bias, weight}\033[0m\n\033[34mpixel_mean\033[0m\n"
+         "WARNING [05/01 10:22:33 fvcore.common.checkpoint]: The checkpoint state_dict contains keys that "
+         "are not used by "
+         "the model:\n  \033[35mfc1000.{bias, weight}\033[0m\n[05/01 10:22:34 d2.engine]: Starting "
+         "training\n",
+         "", "fpn.bias fpn.weight pixel_mean", "fc1000.bias fc1000.weight", mismatch},
+        {"saving.py:195: Found keys that are in the model state dict but not in the checkpoint: ['a.b']\n"
+         "saving.py:199: Found keys that are not in the model state dict but in the checkpoint: ['c', 'd']\n",
+         "", "a.b", "c d", NULL},
+        {"Missing keys (old.w) discovered while loading pretrained weights.\n"
+         "Missing keys (head.weight, head.bias) discovered while loading pretrained weights. This is "
+         "expected\n"
+         "Unexpected keys (fc.weight) found while loading pretrained weights.\n",
+         "", "head.weight head.bias", "fc.weight", NULL},
+        {"Missing keys: ['a', 'b']\nUnexpected keys: []\nepoch 1\n", "", "a b", "", NULL},
+        {"missing keys: ['a']\nunexpected keys: ['b']\n", "", "a", "b", NULL},
+        {"{'missing_keys': ['a'], 'unexpected_keys': ['b'], 'error_msgs': []}\n", "", "a", "b", NULL},
+        {"missing_keys: ['a'], unexpected_keys: ['b']\n", "", "a", "b", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *text = cases[i].text;
+        qs_error_log *log = parse(text);
+        assert_names(log->missing.v, log->missing.n, cases[i].missing, text);
+        assert_names(log->unexpected.v, log->unexpected.n, cases[i].unexpected, text);
+        assert_names(&log->model, 1, cases[i].model, text);
+        if (log->mismatches.n != (cases[i].mismatched != NULL))
+            fail_msg("%zu mismatches in %s", log->mismatches.n, text);
+        if (cases[i].mismatched) {
+            assert_names(&log->mismatches.v[0].key, 1, "head.weight", text);
+            assert_shape(log->mismatches.v[0].in_checkpoint, "80x64");
+            assert_shape(log->mismatches.v[0].in_model, "3x64");
+        }
+        assert_int_equal(log->form, QS_LOG_FORM_WARNING);
+        if (log->truncated) fail_msg("cut off: %s", text);
+        qs_error_log_close(log);
+    }
+}
+
+/* Many models warn while they load: what raised counts more, wherever it stands. A row that stands for layers
+ * it does not name leaves the list open. */
+static void warnings_count_less(void **state) {
+    (void)state;
+    static const char warning[] =
+        "Some weights of Bert were not initialized from the model checkpoint at x and are newly "
+        "initialized: ['z']";
+    for (int i = 0; i < 2; i++) {
+        qs_error_log *log = parse_two(i ? warning : strict, i ? strict : warning);
+        assert_int_equal(log->form, QS_LOG_FORM_STRICT);
+        assert_int_equal(log->missing.n, 3);
+        qs_error_log_close(log);
+    }
+    qs_error_log *log =
+        parse("Net LOAD REPORT from: x\nKey | Status | Details\na.{0...11}.w | MISSING |\nb | MISSING |\n");
+    assert_names(log->missing.v, log->missing.n, "b", "range");
+    assert_true(log->truncated);
+    qs_error_log_close(log);
+}
+
 static void unquoted_lists_survive_wrapping(void **state) {
     (void)state;
     static const char text[] =
@@ -431,14 +535,6 @@ static void reads_shapes_of_every_version(void **state) {
 
 /* ---- which report ---- */
 
-static qs_error_log *parse_two(const char *first, const char *second) {
-    qs_buf b = {0};
-    qs_buf_addf(&b, "line\n%s\nbetween\n%s\nend\n", first, second);
-    qs_error_log *log = parse_n(b.p, b.n);
-    qs_buf_free(&b);
-    return log;
-}
-
 static void the_last_report_counts(void **state) {
     (void)state;
     static const char other[] =
@@ -492,8 +588,10 @@ static void assert_refused(const char *text, const char *words) {
 static void says_when_there_is_none(void **state) {
     (void)state;
     assert_refused("epoch 1 loss 0.3\n", "no load_state_dict error");
+    assert_refused("epoch 1 loss 0.3\n", "-m (qatscope manifest --exporter)");
     assert_refused("", "no load_state_dict error");
     assert_refused("<All keys matched successfully>\n", "fitted");
+    assert_refused("Missing keys: 3\nUnexpected keys: none\n", "no load_state_dict error");
 }
 
 /* The report lies across the borders of the blocks in which a log is read. */
@@ -592,7 +690,13 @@ static void test_other_failures(void **state) {
         {"_pickle.UnpicklingError: invalid load key, 'v'.", "git lfs pull"},
         {"RuntimeError: PytorchStreamReader failed reading zip archive: failed finding central directory",
          "cut short"},
-        {"RuntimeError: Zero-point must be Int32, Float or Half, found Long", "int32"}};
+        {"RuntimeError: Zero-point must be Int32, Float or Half, found Long", "int32"},
+        {"ValueError: loaded state dict contains a parameter group that doesn't match the size of "
+         "optimizer's group",
+         "optimizer afresh"},
+        {"RuntimeError: Missing key in checkpoint state_dict: model.0.weight.", "its folder"},
+        {"AttributeError: 'collections.OrderedDict' object has no attribute 'eval'", "build the model"},
+        {"Transferred 319/355 items from pretrained weights", "manifest --exporter"}};
     enum { READ = 256 << 10 };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         for (size_t before = READ - 40; before < READ + 2; before += 7) {
@@ -618,6 +722,8 @@ int main(void) {
         cmocka_unit_test(cuts_are_noticed),
         cmocka_unit_test(any_cut_is_safe),
         cmocka_unit_test(reads_old_and_other_forms),
+        cmocka_unit_test(reads_the_warnings_of_libraries),
+        cmocka_unit_test(warnings_count_less),
         cmocka_unit_test(unquoted_lists_survive_wrapping),
         cmocka_unit_test(reads_shapes_of_every_version),
         cmocka_unit_test(the_last_report_counts),
