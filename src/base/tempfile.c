@@ -11,7 +11,8 @@
 #include <unistd.h>
 
 struct qs_temp {
-    int fd;
+    int fd; /* -1: closed */
+    bool sync;
     char path[PATH_MAX], target[PATH_MAX];
 };
 
@@ -75,6 +76,7 @@ bool qs_temp_create(const char *target, qs_temp **out, qs_err *e) {
         qs_fail_errno(e, QS_E_IO, errno, "%s: cannot create a file beside it", target);
         goto fail;
     }
+    t->sync = true;
     memcpy(pending_path, t->path, sizeof pending_path);
     pending = 1;
     set_mode(t->fd, t->target);
@@ -90,6 +92,21 @@ int qs_temp_fd(const qs_temp *t) {
 }
 const char *qs_temp_path(const qs_temp *t) {
     return t->path;
+}
+
+static bool exists(const char *path) {
+    struct stat st;
+    return lstat(path, &st) == 0;
+}
+
+bool qs_temp_spare_sync(qs_temp *t) {
+    return t->sync = exists(t->target);
+}
+
+/* What could not be written only shows here on some file systems: a network's, one with quotas. */
+static bool sync_and_close(int fd, bool sync, const char *dir, const char *name, qs_err *e) {
+    bool ok = !sync || fsync(fd) == 0 || qs_fail_errno(e, QS_E_IO, errno, "%s%s: fsync", dir, name);
+    return (close(fd) == 0 || qs_fail_errno(e, QS_E_IO, errno, "%s%s: cannot be written", dir, name)) && ok;
 }
 
 static bool sync_dir(const char *file, qs_err *e) {
@@ -118,10 +135,10 @@ static bool link_backup(const qs_temp *t, const char *as, qs_err *e) {
 
 bool qs_temp_publish(qs_temp *t, const char *backup, qs_err *e) {
     char kept[PATH_MAX + 8] = "";
-    if (fsync(t->fd) != 0) {
-        qs_fail_errno(e, QS_E_IO, errno, "%s: fsync", t->target);
-        goto fail;
-    }
+    int fd = t->fd;
+    t->fd = -1;
+    t->sync = t->sync || exists(t->target); /* it came to be meanwhile */
+    if (!sync_and_close(fd, t->sync, "", t->target, e)) goto fail;
     if (backup) {
         backup_temp(t, kept);
         if (!link_backup(t, kept, e)) goto fail;
@@ -131,13 +148,12 @@ bool qs_temp_publish(qs_temp *t, const char *backup, qs_err *e) {
         goto fail;
     }
     pending = 0;
-    close(t->fd);
     /* The new file is in place; a backup that cannot take its name keeps the temporary one rather than be
      * lost. */
     bool ok =
         !backup || rename(kept, backup) == 0 || errno == ENOENT ||
         qs_fail_errno(e, QS_E_IO, errno, "%s: cannot be named; the old file is kept as %s", backup, kept);
-    ok = sync_dir(t->target, e) && ok;
+    ok = (!t->sync || sync_dir(t->target, e)) && ok;
     free(t);
     return ok;
 fail:
@@ -150,7 +166,7 @@ void qs_temp_discard(qs_temp *t) {
     if (!t) return;
     unlink(t->path);
     pending = 0;
-    close(t->fd);
+    if (t->fd >= 0) close(t->fd);
     free(t);
 }
 
@@ -158,6 +174,7 @@ void qs_temp_discard(qs_temp *t) {
 
 struct qs_temp_set {
     size_t n;
+    bool sync;     /* one of them existed */
     char *dir;     /* "" or with a slash at its end */
     char *temp;    /* the temporary directory, with a slash */
     char **names;  /* [n] */
@@ -207,7 +224,10 @@ static bool make_names(qs_temp_set *s, const char *const *names, qs_err *e) {
     for (size_t i = 0; i < s->n; i++) {
         s->names[i] = joined("", names[i]);
         s->paths[i] = joined(s->temp, names[i]);
-        if (!s->names[i] || !s->paths[i]) return qs_nomem(e);
+        char *target = joined(s->dir, names[i]);
+        s->sync = s->sync || (target && exists(target));
+        free(target);
+        if (!s->names[i] || !s->paths[i] || !target) return qs_nomem(e);
         total += strlen(s->paths[i]) + 1;
     }
     char *p = s->pending = calloc(1, total);
@@ -264,9 +284,7 @@ bool qs_temp_set_open(const qs_temp_set *s, size_t i, int *fd, qs_err *e) {
 }
 
 bool qs_temp_set_close(const qs_temp_set *s, size_t i, int fd, qs_err *e) {
-    bool ok = fsync(fd) == 0 || qs_fail_errno(e, QS_E_IO, errno, "%s%s: fsync", s->dir, s->names[i]);
-    close(fd);
-    return ok;
+    return sync_and_close(fd, s->sync, s->dir, s->names[i], e);
 }
 
 /* Where file i's predecessor is kept until all is in place. */
@@ -316,7 +334,7 @@ static bool replace_all(const qs_temp_set *s, qs_err *e) {
 bool qs_temp_set_publish(qs_temp_set *s, qs_err *e) {
     sigset_t before;
     hold_signals(&before);
-    bool ok = replace_all(s, e) && sync_dir(s->dir, e);
+    bool ok = replace_all(s, e) && (!s->sync || sync_dir(s->dir, e));
     qs_temp_set_discard(s);
     sigprocmask(SIG_SETMASK, &before, NULL);
     return ok;

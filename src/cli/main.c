@@ -90,7 +90,10 @@ static void print_man(void) {
            "2^10, 2^20 and "
            "2^30) changes one. The defaults:\n.PP\n.nf\n");
     qs_cli_print_limits();
-    printf(".fi\n.SH EXIT STATUS\n0 fine, 1 differs or would not load, 2 usage, 3 bad input, 4 I/O.\n"
+    printf(".fi\n.SH SAVING\nA file is written beside its target under a temporary name, opened again and "
+           "compared, and only then renamed; a save that fails, is cancelled or interrupted leaves nothing. "
+           "What replaces a file is synced to the disk first; what is new is not, as after cp.\n"
+           ".SH EXIT STATUS\n0 fine, 1 differs or would not load, 2 usage, 3 bad input, 4 I/O.\n"
            ".SH ENVIRONMENT\n.TP\n.B NO_COLOR\nno colours, where \\-\\-color does not say otherwise\n");
 }
 

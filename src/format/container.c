@@ -305,6 +305,10 @@ bool qs_record_offset(const qs_container *c, uint32_t record, uint64_t *out, qs_
     return true;
 }
 
+uint64_t qs_record_header(const qs_container *c, uint32_t record) {
+    return record < c->count && !c->parts ? c->entries[record].header : QS_ERR_NO_OFFSET;
+}
+
 /* ---- what the small records say ---- */
 
 static bool slurp_small(qs_container *c, uint32_t i, char out[32], qs_err *e) {

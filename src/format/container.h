@@ -67,6 +67,8 @@ bool qs_record_read(const qs_container *c, uint32_t record, uint64_t offset, voi
 /* Byte of the file at which a record's content begins (of a deflated one, its compressed bytes); QS_ERR_NO_OFFSET
  * if it is not in this file. */
 bool qs_record_offset(const qs_container *c, uint32_t record, uint64_t *out, qs_err *e);
+/* Byte of the file at which its local header begins; QS_ERR_NO_OFFSET if it has none. */
+uint64_t qs_record_header(const qs_container *c, uint32_t record);
 /* The whole record, owned by the caller (free). QS_E_LIMIT for more bytes than limits says of `limit`. */
 bool qs_record_slurp(const qs_container *c, uint32_t record, const qs_limits *limits, qs_limit_id limit, char **out,
                      size_t *n, qs_err *e);

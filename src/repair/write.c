@@ -142,14 +142,6 @@ static bool check_target(const qs_resolution *r, const char *path, const qs_writ
 
 /* ---- the archive ---- */
 
-/* Our own order of records, which torch never writes. */
-static bool is_ours(const qs_container *c) {
-    uint32_t n = qs_container_count(c);
-    return qs_container_kind(c) == QS_FILE_TORCH_ZIP && n > 1 &&
-           qs_str_is(qs_container_record(c, 0)->name, "version") &&
-           qs_str_is(qs_container_record(c, n - 1)->name, "data.pkl");
-}
-
 /* The file's base name without its last extension, as torch names the folder inside. */
 static qs_str prefix_of(const char *path) {
     const char *slash = strrchr(path, '/');
@@ -157,6 +149,16 @@ static qs_str prefix_of(const char *path) {
     size_t dot = qs_str_rfind_char(name, '.');
     if (dot != SIZE_MAX) name.n = dot;
     return name.n ? name : QS_STR("archive");
+}
+
+/* The folder inside: torch takes any. A's, for the headers that have its name to be copied with what follows
+ * them; the output's name where A has none, or one that not every reader might take. */
+static qs_str folder_of(const qs_writer *w, const char *path) {
+    const qs_container *c = qs_checkpoint_container(w->a.c);
+    qs_str name = qs_container_prefix(c);
+    bool plain = name.n > 0 && qs_container_kind(c) == QS_FILE_TORCH_ZIP;
+    for (size_t i = 0; plain && i < name.n; i++) plain = name.p[i] >= ' ' && name.p[i] <= '~';
+    return plain ? name : prefix_of(path);
 }
 
 static bool from_memory(void *ctx, uint64_t offset, void *buf, size_t n, qs_err *e) {
@@ -174,7 +176,7 @@ static bool from_storage(void *ctx, uint64_t offset, void *buf, size_t n, qs_err
 static bool copy_from(qs_zip_out *z, const qs_container *c, uint32_t record, uint64_t bytes, bool *copied,
                       qs_err *e) {
     const qs_record *rec = qs_container_record(c, record);
-    qs_zip_origin o = {.fd = qs_file_fd(qs_container_file(c)), .copied = copied};
+    qs_zip_origin o = {.file = qs_container_file(c), .header = qs_record_header(c, record), .copied = copied};
     if (qs_container_kind(c) != QS_FILE_TORCH_ZIP || qs_container_big_endian(c) || !rec || rec->deflated ||
         rec->size != bytes || (rec->crc == 0 && bytes))
         return true;
@@ -220,41 +222,51 @@ static bool add_extras(qs_writer *w, qs_zip_out *z, qs_err *e) {
     return true;
 }
 
-/* A small record that is always the same; a file of ours has it already. */
-static bool add_own(const qs_writer *w, qs_zip_out *z, const char *name, qs_str s, qs_err *e) {
-    const qs_container *c = qs_checkpoint_container(w->a.c);
-    uint32_t at = is_ours(c) ? qs_container_find(c, qs_str_of(name)) : UINT32_MAX;
-    if (!add_text(z, name, s, e)) return false;
-    if (at == UINT32_MAX || qs_container_record(c, at)->crc != crc32(0, (const Bytef *)s.p, (uInt)s.n))
-        return true;
-    return copy_from(z, c, at, s.n, NULL, e);
+static bool add_storage(qs_zip_out *z, qs_out_storage *s, qs_err *e) {
+    qs_buf name = {0};
+    qs_buf_addz(&name, "data/");
+    qs_buf_add(&name, s->key);
+    bool ok = name.failed ? qs_nomem(e) : qs_zip_out_add(z, qs_buf_str(&name), s->bytes, from_storage, s, e);
+    qs_buf_free(&name);
+    if (!ok || !s->from) return ok;
+    return copy_from(z, qs_checkpoint_container(s->from), qs_checkpoint_storage(s->from, s->storage)->record,
+                     s->bytes, &s->copied, e);
+}
+
+static int by_number(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* In A's order of records, which is torch's of their names, not that of the tensors; what is not A's follows.
+ */
+static bool add_storages(qs_writer *w, qs_zip_out *z, qs_err *e) {
+    size_t n = w->storages.n;
+    uint64_t *order = malloc((n + 1) * sizeof *order);
+    bool ok = order || qs_nomem(e);
+    for (size_t i = 0; ok && i < n; i++) {
+        const qs_out_storage *s = &w->storages.v[i];
+        bool of_a = s->from && s->from == w->a.c;
+        order[i] =
+            (uint64_t)(of_a ? qs_checkpoint_storage(s->from, s->storage)->record : UINT32_MAX) << 32 | i;
+    }
+    if (ok) qsort(order, n, sizeof *order, by_number);
+    for (size_t i = 0; ok && i < n; i++) ok = add_storage(z, &w->storages.v[(uint32_t)order[i]], e);
+    free(order);
+    return ok;
 }
 
 /* data.pkl last: a later rename then rewrites only the end of the file. */
 static bool announce(qs_writer *w, qs_zip_out *z, qs_err *e) {
-    if (!add_own(w, z, "version", QS_STR("3\n"), e) || !add_own(w, z, "byteorder", QS_STR("little"), e))
-        return false;
-    for (size_t i = 0; i < w->storages.n; i++) {
-        qs_out_storage *s = &w->storages.v[i];
-        qs_buf name = {0};
-        qs_buf_addz(&name, "data/");
-        qs_buf_add(&name, s->key);
-        bool ok =
-            name.failed ? qs_nomem(e) : qs_zip_out_add(z, qs_buf_str(&name), s->bytes, from_storage, s, e);
-        qs_buf_free(&name);
-        if (ok && s->from)
-            ok = copy_from(z, qs_checkpoint_container(s->from),
-                           qs_checkpoint_storage(s->from, s->storage)->record, s->bytes, &s->copied, e);
-        if (!ok) return false;
-    }
-    return add_extras(w, z, e) && add_text(z, "data.pkl", qs_buf_str(&w->pickle), e);
+    return add_text(z, "version", QS_STR("3\n"), e) && add_text(z, "byteorder", QS_STR("little"), e) &&
+           add_storages(w, z, e) && add_extras(w, z, e) && add_text(z, "data.pkl", qs_buf_str(&w->pickle), e);
 }
 
-static bool write_archive(qs_writer *w, const char *path, int fd, const qs_progress *progress, qs_err *e) {
+static bool write_archive(qs_writer *w, const char *path, qs_temp *t, const qs_progress *progress,
+                          qs_err *e) {
     qs_zip_out *z = NULL;
-    const qs_container *c = qs_checkpoint_container(w->a.c);
-    /* A file of ours keeps its folder's name, for its storages to stay where they are. */
-    if (!qs_zip_out_open(fd, is_ours(c) ? qs_container_prefix(c) : prefix_of(path), &z, e)) return false;
+    if (!qs_zip_out_open(qs_temp_fd(t), folder_of(w, path), &z, e)) return false;
+    if (qs_temp_spare_sync(t)) qs_zip_out_will_sync(z);
     if (!announce(w, z, e)) {
         qs_zip_out_abandon(z);
         return false;
@@ -286,9 +298,10 @@ static bool write_to(qs_writer *w, const char *path, const qs_write_options *opt
     if (!qs_temp_create(path, &t, e)) return false;
     bool ok;
     if (qs_is_safetensors_name(path)) {
+        qs_temp_spare_sync(t);
         ok = qs_write_safetensors(w, qs_temp_fd(t), qs_temp_path(t), opt->progress, e);
     } else {
-        ok = write_archive(w, path, qs_temp_fd(t), &progress, e);
+        ok = write_archive(w, path, t, &progress, e);
         passes.second = true;
         ok = ok && qs_write_verify(w, qs_temp_path(t), &progress, e);
     }

@@ -27,9 +27,11 @@ qs_write_format qs_write_format_of(const char *path);
 size_t qs_write_stem(const char *path);
 
 /* Writes beside the target under a temporary name, re-opens and verifies (every entry's shape, dtype and
- * bytes against the resolution), fsync, rename, fsync the directory. Top-level entries and everything else
- * the plan does not touch come out equal, aliasing included; storages nothing refers to any more are left
- * out, and of one that a dropped entry shared only what the others reach stays.
+ * bytes against the resolution), fsync, rename, fsync the directory. A file, or a set, that replaces nothing
+ * is not synced: nothing could be lost that the inputs do not hold, see qs_temp_spare_sync. What the kernel
+ * copies from A or B is compared at both ends of each piece and of each storage, the rest whole. Top-level
+ * entries and everything else the plan does not touch come out equal, aliasing included; storages nothing
+ * refers to any more are left out, and of one that a dropped entry shared only what the others reach stays.
  * - A state dict stays the kind of dict it was, but a plain dict becomes an OrderedDict when the result needs
  *   `_metadata`, which only that can carry.
  * - A whole pickled module stays one while the plan is empty. With a plan its place is taken by its state

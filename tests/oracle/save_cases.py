@@ -112,6 +112,9 @@ def state_dict(rng, pool):
     for i in range(rng.randint(1, 12)):
         d["layer.%d.%s" % (i // 3, ["weight", "bias", "scale"][i % 3])] = tensor(rng, pool)
     d["layer.w"] = torch.rand(2, 3)
+    if rng.random() < 0.2:  # long enough to be moved by whole pages, alone or with its neighbours
+        for i in range(rng.randint(1, 3)):
+            d["long.%d" % i] = torch.arange(rng.choice([20000, 150000, 300001]))
     if rng.random() < 0.3:
         d["odd"] = odd_tensor(rng)
     if rng.random() < 0.2:
