@@ -109,6 +109,7 @@ static bool build(builder *b, const char *name) {
     if (!b->m) return qs_nomem(b->err);
     b->m->model = qs_arena_str(&b->m->arena, b->log->model);
     if (!b->m->model.p) return qs_nomem(b->err);
+    b->m->cut_off = b->log->truncated;
     return index_log(b) && add_missing(b) && add_mismatched(b) && add_fitting(b) &&
            qs_manifest_finish(b->m, b->err);
 }

@@ -12,11 +12,12 @@ enum { BLOCK = 256 << 10, HEAD = 1 << 10 };
 
 typedef struct finder {
     const qs_limits *limits;
-    qs_buf text;           /* from the report's beginning, or what may still become a phrase */
-    size_t scanned;        /* of text */
-    bool mid_line;         /* text[0] does not begin a line */
-    int open;              /* how strongly the report at text[0] was announced; 0: there is none */
-    bool cut;              /* the report is longer than the limit: the rest was thrown away */
+    qs_buf text;    /* from the report's beginning, or what may still become a phrase */
+    size_t scanned; /* of text */
+    bool mid_line;  /* text[0] does not begin a line */
+    int open;       /* how strongly the report at text[0] was announced; 0: there is none */
+    bool
+        cut; /* the report is longer than the limit, and the rest was thrown away; or its beginning is lost */
     uint64_t offset, line; /* of text[0] in the log; lines from 0 */
     uint64_t report_offset, report_line;
     qs_buf head; /* of the line that the report begins in; at most HEAD bytes, or it is not kept */
@@ -85,8 +86,15 @@ static size_t line_start(const finder *f, size_t at) {
     return found ? i : at;
 }
 
+/* Does a list end right before, whose beginning is lost with the report's first line? */
+static bool follows_a_list(const finder *f, size_t at) {
+    while (at > 0 && (qs_log_is_blank(f->text.p[at - 1]))) at--;
+    return at >= 2 && f->text.p[at - 1] == '.' && f->text.p[at - 2] == '"';
+}
+
 static bool start_report(finder *f, size_t at, int strength) {
     if (!end_report(f, at)) return false;
+    bool headless = strength == 1 && follows_a_list(f, at);
     size_t line = line_start(f, at);
     f->head.n = 0;
     qs_buf_add(&f->head, (qs_str){f->text.p + line, at - line});
@@ -94,7 +102,7 @@ static bool start_report(finder *f, size_t at, int strength) {
     f->scanned = at;
     forget(f, at);
     f->open = strength;
-    f->cut = false;
+    f->cut = headless;
     f->report_offset = f->offset;
     f->report_line = f->line;
     return true;

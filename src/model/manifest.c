@@ -157,6 +157,9 @@ qs_str qs_manifest_model(const qs_manifest *m) {
 qs_str qs_manifest_torch(const qs_manifest *m) {
     return m->torch;
 }
+bool qs_manifest_cut_off(const qs_manifest *m) {
+    return m->cut_off;
+}
 bool qs_manifest_partial(const qs_manifest *m) {
     return m->partial;
 }

@@ -80,6 +80,8 @@ const char *qs_manifest_name(const qs_manifest *m); /* file name it came from */
 qs_str qs_manifest_model(const qs_manifest *m);     /* class of the top module, "" if unknown */
 qs_str qs_manifest_torch(const qs_manifest *m);     /* "1.13.1", "" if unknown */
 bool qs_manifest_partial(const qs_manifest *m);     /* no modules or no dtypes: some checks impossible */
+bool qs_manifest_cut_off(
+    const qs_manifest *m); /* of a log that ends, or begins, in the middle of its lists */
 uint32_t qs_manifest_module_count(const qs_manifest *m);
 const qs_module *qs_manifest_module(const qs_manifest *m, uint32_t i);
 uint32_t qs_manifest_find_module(const qs_manifest *m, qs_str name);

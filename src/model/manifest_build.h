@@ -12,7 +12,7 @@ enum { QS_MANIFEST_MAX = 1 << 22 };
 struct qs_manifest {
     qs_arena arena;
     qs_str name, model, torch;
-    bool partial, modules_known;
+    bool partial, modules_known, cut_off;
     QS_VEC(qs_module) modules;
     QS_VEC(qs_expected) entries;
     qs_map by_name, by_key;
