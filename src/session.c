@@ -115,11 +115,9 @@ bool qs_session_open_manifest(qs_session *s, const char *path, qs_err *e) {
 bool qs_session_open_log(qs_session *s, const char *path, bool evidence_only, qs_log_summary *summary,
                          qs_err *e) {
     qs_manifest *m = NULL;
+    if (evidence_only)
+        return qs_log_evidence(path, s->a, qs_session_target(s), &s->opt.open.limits, summary, e);
     if (!qs_log_manifest(path, s->a, &s->opt.open.limits, &m, summary, e)) return false;
-    if (evidence_only) {
-        qs_manifest_close(m);
-        return true;
-    }
     derived_free(&s->d);
     qs_manifest_close(s->manifest);
     s->manifest = m;

@@ -167,10 +167,24 @@ typedef struct check_args {
     qs_strict_options strict;
 } check_args;
 
+/* The log is evidence beside a manifest, and the target where there is none. */
+static bool read_log(const check_args *a, const qs_checkpoint *c, const qs_open_options *open,
+                     const qs_manifest *manifest, qs_manifest **out, qs_err *e) {
+    qs_log_summary *log = calloc(1, sizeof *log);
+    if (!log) return qs_nomem(e);
+    bool ok = manifest ? qs_log_evidence(a->common.log, c, manifest, &open->limits, log, e)
+                       : qs_log_manifest(a->common.log, c, &open->limits, out, log, e);
+    if (ok && !a->common.quiet && !a->many) qs_cli_tell_log(a->common.log, log);
+    free(log);
+    return ok;
+}
+
 static bool open_target(const check_args *a, const qs_checkpoint *c, const qs_open_options *open,
                         qs_manifest **out, qs_err *e) {
-    if (a->common.manifest) return qs_manifest_open(a->common.manifest, &open->limits, out, e);
-    if (a->common.log) return qs_log_manifest(a->common.log, c, &open->limits, out, NULL, e);
+    if (a->common.manifest)
+        return qs_manifest_open(a->common.manifest, &open->limits, out, e) &&
+               (!a->common.log || read_log(a, c, open, *out, NULL, e));
+    if (a->common.log) return read_log(a, c, open, NULL, out, e);
     qs_checkpoint *b = NULL;
     if (!qs_checkpoint_open(a->pos[1], open, &b, e)) return false;
     bool ok = qs_manifest_from_checkpoint(b, out, e);

@@ -427,18 +427,22 @@ bool qs_cli_deliver(qs_str text, const char *path, qs_err *e) {
     return false;
 }
 
-static void tell_log(const char *path, const qs_log_summary *l) {
+void qs_cli_tell_log(const char *path, const qs_log_summary *l) {
     fprintf(stderr,
             "log: %s, line %" PRIu64 ": %s%s%" PRIu32 " missing, %" PRIu32 " unexpected, %" PRIu32
             " of another shape%s\n",
-            path, l->line, l->model, l->model[0] ? ": " : "", l->missing, l->unexpected, l->mismatched,
+            strcmp(path, "-") == 0 ? "standard input" : path, l->line, l->model, l->model[0] ? ": " : "",
+            l->missing, l->unexpected, l->mismatched,
             l->truncated ? " (the text is cut off: more is missing)" : "");
     uint32_t against = l->missing_but_there + l->unexpected_not_there + l->other_shape;
     if (against)
         fprintf(stderr,
-                "log: %" PRIu32
-                " keys contradict this checkpoint, %s among them: an older log, or another file?\n",
-                against, l->example);
+                "log: %" PRIu32 " %s this checkpoint, %s among them: an older log, or another file?\n",
+                against, against == 1 ? "key contradicts" : "keys contradict", l->example);
+    uint32_t model = l->not_expected + l->expected + l->other_model_shape;
+    if (model)
+        fprintf(stderr, "log: %" PRIu32 " %s the model, %s among them: of another model, or an older one?\n",
+                model, model == 1 ? "key contradicts" : "keys contradict", l->model_example);
     if (l->matched_later) fprintf(stderr, "log: a later load in it succeeded\n");
 }
 
@@ -446,7 +450,7 @@ static bool open_log(qs_session *s, const char *b, const qs_cli_common *common, 
     qs_log_summary *summary = calloc(1, sizeof *summary);
     if (!summary) return qs_nomem(e);
     bool ok = qs_session_open_log(s, common->log, common->manifest || b, summary, e);
-    if (ok && !common->quiet) tell_log(common->log, summary);
+    if (ok && !common->quiet) qs_cli_tell_log(common->log, summary);
     free(summary);
     return ok;
 }

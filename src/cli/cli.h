@@ -85,7 +85,8 @@ qs_open_options qs_cli_open_options(const qs_cli_common *c);
 #define QS_CLI_OPT_LOG(c)                                                                                    \
     {                                                                                                        \
         "log", 0, QS_OPT_STRING, &(c)->log, "FILE",                                                          \
-            "a training log (or -): its last load error tells what is expected"                              \
+            "a training log (or -): its last load error tells what is expected; beside -m or B it is "       \
+            "compared"                                                                                       \
     }
 #define QS_CLI_OPT_ROOT(c)                                                                                   \
     { "root", 0, QS_OPT_STRING, &(c)->root, "NAME", "which state dict of the file: model, ema, a.b, ..." }
@@ -109,6 +110,9 @@ qs_open_options qs_cli_open_options(const qs_cli_common *c);
 qs_session *qs_cli_session(const qs_session_options *opt, const char *a, const char *b,
                            const qs_cli_common *common, qs_err *e);
 
+/* What a log says, and what of it the files contradict, to stderr. */
+void qs_cli_tell_log(const char *path, const qs_log_summary *l);
+
 /* A text to a file, atomically, or to standard output if path is NULL. */
 bool qs_cli_deliver(qs_str text, const char *path, qs_err *e);
 
@@ -125,7 +129,10 @@ typedef struct qs_cli_saving {
 #define QS_CLI_OPT_CPU(s)                                                                                    \
     { "cpu", 0, QS_OPT_FLAG, &(s)->cpu, NULL, "say of every tensor that it is on the CPU" }
 #define QS_CLI_OPT_BARE(s)                                                                                   \
-    { "bare", 0, QS_OPT_FLAG, &(s)->bare, NULL, "save the state dict alone, without what is beside or around it" }
+    {                                                                                                        \
+        "bare", 0, QS_OPT_FLAG, &(s)->bare, NULL,                                                            \
+            "save the state dict alone, without what is beside or around it"                                 \
+    }
 #define QS_CLI_OPT_SHARD_SIZE(s)                                                                             \
     {                                                                                                        \
         "shard-size", 0, QS_OPT_STRING, &(s)->shard_size, "SIZE",                                            \

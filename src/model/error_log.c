@@ -7,6 +7,7 @@
 enum {
     MAX_NAME = 4096, /* bytes of one key */
     MAX_CLASS = 200, /* bytes of the model's class */
+    CUT_PHRASE = 4,  /* letters of a phrase at the text's end that are no chance */
     WRAP_WIDTH = 60, /* a shorter line did not end because it was full */
     EXCERPT = 2000
 };
@@ -380,10 +381,14 @@ static qs_log_form form_of(qs_log_phrase first) {
 
 static bool read_report(qs_log_parser *p, qs_str head) {
     qs_log_phrase first = QS_PHRASE_NONE;
+    size_t text_end = p->s.n;
+    while (text_end > 0 && qs_log_is_blank(p->s.p[text_end - 1])) text_end--;
     while (p->at < p->s.n) {
         size_t end = 0;
-        qs_log_phrase phrase = qs_log_phrase_at(p->s, p->at, &end, NULL);
+        bool partial = false;
+        qs_log_phrase phrase = qs_log_phrase_at(p->s, p->at, &end, &partial);
         if (phrase == QS_PHRASE_NONE) {
+            if (partial && text_end >= p->at + CUT_PHRASE) p->log->truncated = true;
             p->at++;
             continue;
         }

@@ -53,6 +53,11 @@ typedef struct qs_log_summary {
     uint32_t unexpected_not_there; /* keys said to be in the checkpoint that A has not */
     uint32_t other_shape;          /* keys whose shape in the checkpoint is another in A */
     char example[256];             /* the first contradicting key, printable; "" if none */
+    /* Beside another target, of qs_log_evidence: */
+    uint32_t not_expected;      /* keys of the model that failed to load, and not of this one */
+    uint32_t expected;          /* keys of A it had no place for, and this one has */
+    uint32_t other_model_shape; /* keys whose shape in the model is another in this one */
+    char model_example[256];    /* the first of them */
     bool truncated, matched_later;
     uint64_t line;
     char excerpt[600]; /* the beginning, printable */
@@ -63,5 +68,9 @@ typedef struct qs_log_summary {
  * partial: nothing is known of classes or of the missing keys' shapes. `summary` may be NULL. */
 bool qs_log_manifest(const char *path, const qs_checkpoint *a, const qs_limits *limits, qs_manifest **out,
                      qs_log_summary *summary, qs_err *e);
+
+/* The same beside a target that is known otherwise: what the log says that A or that target contradicts. */
+bool qs_log_evidence(const char *path, const qs_checkpoint *a, const qs_manifest *target,
+                     const qs_limits *limits, qs_log_summary *summary, qs_err *e);
 
 #endif

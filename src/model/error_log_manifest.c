@@ -133,3 +133,44 @@ bool qs_log_manifest(const char *path, const qs_checkpoint *a, const qs_limits *
         qs_manifest_close(b.m);
     return ok;
 }
+
+/* ---- beside another target ---- */
+
+static void contradict_model(qs_log_summary *s, uint32_t *count, qs_str key) {
+    (*count)++;
+    if (!s->model_example[0]) qs_str_printable(key, s->model_example, sizeof s->model_example);
+}
+
+/* What is in A and in no list of the log fitted, unless the lists are cut off. */
+static void compare_expected(const qs_manifest *of_log, const qs_checkpoint *a, const qs_manifest *target,
+                             qs_log_summary *s) {
+    for (uint32_t i = 0; i < qs_manifest_count(of_log); i++) {
+        const qs_expected *x = qs_manifest_entry(of_log, i);
+        uint32_t t = qs_manifest_find(target, x->key);
+        const qs_expected *here = t == QS_MAP_NONE ? NULL : qs_manifest_entry(target, t);
+        if (s->truncated && qs_checkpoint_find(a, x->key) != UINT32_MAX) continue;
+        if (!here)
+            contradict_model(s, &s->not_expected, x->key);
+        else if (here->shape_known && x->shape_known && !qs_shape_eq(here->shape, x->shape))
+            contradict_model(s, &s->other_model_shape, x->key);
+    }
+}
+
+static void compare_unexpected(const qs_manifest *of_log, const qs_checkpoint *a, const qs_manifest *target,
+                               qs_log_summary *s) {
+    for (uint32_t i = 0; i < qs_checkpoint_count(a); i++) {
+        qs_str key = qs_checkpoint_entry(a, i)->key;
+        if (qs_manifest_find(of_log, key) == QS_MAP_NONE && qs_manifest_find(target, key) != QS_MAP_NONE)
+            contradict_model(s, &s->expected, key);
+    }
+}
+
+bool qs_log_evidence(const char *path, const qs_checkpoint *a, const qs_manifest *target,
+                     const qs_limits *limits, qs_log_summary *summary, qs_err *e) {
+    qs_manifest *of_log = NULL;
+    if (!qs_log_manifest(path, a, limits, &of_log, summary, e)) return false;
+    compare_expected(of_log, a, target, summary);
+    compare_unexpected(of_log, a, target, summary);
+    qs_manifest_close(of_log);
+    return true;
+}

@@ -266,6 +266,28 @@ class Files(unittest.TestCase):
             self.assertEqual(rc, -13, job)  # killed by SIGPIPE, as a filter should be, and in silence
             self.assertNotIn("pipe", err.lower())
 
+    def test_a_log_that_the_files_contradict(self):
+        a = self.path("a", "best.pt")
+        fits = "Error(s) in loading state_dict for Net:\n\tMissing key(s) in state_dict: \"u\". \n" \
+               "\tUnexpected key(s) in state_dict: \"v\". \n"
+        with open(self.manifest, "w") as f:
+            json.dump({"w": [2], "u": [3]}, f)
+        shape = "\tsize mismatch for w: copying a param with shape torch.Size([%s]) from checkpoint, the shape in " \
+                "current model is torch.Size([%s])."
+        cases = [(fits, []), (fits + shape % (2, 5), ["model, w"]), (fits.replace("u", "t", 1), ["model, t"]),
+                 (fits.replace("v", "w"), ["model, v"]), (fits.replace("u", "w", 1), ["checkpoint, w"]),
+                 (fits.replace("v", "gone"), ["checkpoint, gone", "model, v"]),
+                 (fits + shape % (7, 2), ["checkpoint, w"]), (fits[:fits.index("Unex")] + "Unex", [])]
+        for text, told in cases:
+            for command in ("check", "fix"):
+                job = [command, a, "-m", self.manifest, "--log", "-"] + ["-n"] * (command == "fix")
+                rc, out, err = run(*job, input=text)
+                lines = [line for line in err.splitlines() if line.startswith("log: ")]
+                self.assertIn("log: standard input, line 1: Net:", lines[0], (text, err))
+                said = [re.search(r"contradicts? (?:this|the) (\w+, \S+) among", line)[1] for line in lines[1:]]
+                self.assertEqual(said, told, (command, text, err))
+                self.assertNotIn("log: ", run(*job, "-q", input=text)[2])
+
     def test_plans_and_manifests_from_standard_input(self):
         a, out_pt = self.path("a", "best.pt"), self.path("out.pt")
         plan = {"format": "qatscope-plan", "version": 1, "actions": [{"op": "rename", "pairs": [["w", "q"]]}]}

@@ -316,6 +316,8 @@ static void cuts_are_noticed(void **state) {
          "a.b"},
         {"Error(s) in loading state_dict for Net:\n\tMissing key(s) in state_dict: \"a.b\", \xe2\x80\xa6",
          "a.b"},
+        {"Error(s) in loading state_dict for Net:\n\tMissing key(s) in state_dict: \"a.b\". \n\tUnexp\n",
+         "a.b"},
         {"b\", \"c.d\". \n\tUnexpected key(s) in state_dict: \"x\". ", ""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
