@@ -9,7 +9,7 @@ enum { QUESTIONS = 8 };
 typedef struct fix_args {
     qs_cli_common common;
     qs_cli_saving saving;
-    const char *init, *plan_out, *torch, *pos[2];
+    const char *init, *plan_out, *torch, *copy, *pos[2];
     double bn_eps;
     bool dry_run, force;
 } fix_args;
@@ -283,6 +283,20 @@ static bool repair(qs_session *s, const qs_session_options *opt, fix_report *r, 
     return collect_assumptions(s, &r->assumed, e);
 }
 
+/* The copy of the model that is meant, where the file has several: its prefix goes before all else. */
+static bool take_copy(qs_session *s, const char *prefix, qs_err *e) {
+    if (!prefix) return true;
+    qs_action a = {.kind = QS_ACT_RULE,
+                   .pattern_kind = QS_PATTERN_PREFIX,
+                   .pattern = qs_str_of(prefix),
+                   .replacement = {"", 0},
+                   .bn_eps = NAN};
+    if (!qs_session_do_all(s, &a, 1, e)) return false;
+    if (qs_resolution_touched(qs_session_resolution(s), qs_plan_count(qs_session_plan(s)) - 1)) return true;
+    return qs_fail(e, QS_E_USAGE, "--copy %s: no key starts so; a prefix ends with a dot, as in --copy ema.",
+                   prefix);
+}
+
 static bool save(qs_session *s, const fix_args *a, fix_report *r, qs_err *e) {
     if (a->plan_out && !qs_session_save_plan(s, a->plan_out, e)) return false;
     if (a->dry_run || !(r->after.loads || a->force)) return true;
@@ -294,7 +308,7 @@ static int fix(const fix_args *a, const qs_session_options *opt) {
     fix_report r = {0};
     qs_err e = QS_ERR_INIT;
     qs_session *s = qs_cli_session(opt, a->pos[0], a->pos[1], &a->common, &e);
-    bool ok = s && repair(s, opt, &r, &e) && save(s, a, &r, &e);
+    bool ok = s && take_copy(s, a->copy, &e) && repair(s, opt, &r, &e) && save(s, a, &r, &e);
     qs_session_free(s);
     if (!ok) return qs_cli_fail(&e);
     if (a->common.json)
@@ -332,6 +346,8 @@ int qs_cmd_fix(int argc, char **argv) {
         QS_CLI_OPT_OUTPUT(&a.saving, "the repaired checkpoint: NAME.pt or NAME.safetensors"),
         {"init", 0, QS_OPT_STRING, &a.init, "SOURCE",
          "missing quantizer keys: observed (default), fresh, datafree, or copy from B"},
+        {"copy", 0, QS_OPT_STRING, &a.copy, "PREFIX",
+         "which of several copies of the model to take: student., ema_model. ..."},
         {"bn-eps", 0, QS_OPT_NUMBER, &a.bn_eps, "X", "eps of the BatchNorms, where no manifest tells"},
         {"dry-run", 'n', QS_OPT_FLAG, &a.dry_run, NULL, "say what would be done, save nothing"},
         {"plan-out", 0, QS_OPT_STRING, &a.plan_out, "PLAN", "write the plan, to be replayed with apply"},

@@ -181,6 +181,9 @@ bool qs_causes_find(const qs_cause_input *in, qs_cause out[QS_CAUSE_COUNT], size
     qs_cause_tally *t = calloc(1, sizeof *t);
     if (!t) return qs_nomem(e);
     t->in = in;
+    if (in->copies[0].n)
+        qs_cause_say(t, QS_CAUSE_COPIES, "under \"%.*s\" and under \"%.*s\"", QS_FMT(in->copies[0]),
+                     QS_FMT(in->copies[1]));
     find_converted(t);
     find_root(t);
     find_versions(t);

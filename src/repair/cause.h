@@ -30,6 +30,7 @@ typedef struct qs_cause {
 typedef struct qs_cause_input {
     const qs_compare *before, *after;
     size_t actions_before; /* of the plan: those from there on are the repair's */
+    qs_str copies[2];      /* prefixes under which the file has the model; empty if it is there once */
 } qs_cause_input;
 
 /* The causes, the weightiest first: those that spoil the whole file, then by how many keys they account for,

@@ -139,7 +139,7 @@ static bool keep_actions(qs_doctor *x) {
 static bool name_causes(qs_doctor *x, const qs_compare *before) {
     qs_cause found[QS_CAUSE_COUNT];
     size_t n;
-    qs_cause_input in = {before, x->t.c, x->before};
+    qs_cause_input in = {before, x->t.c, x->before, {x->copies[0], x->copies[1]}};
     if (!qs_causes_find(&in, found, &n, x->e)) return false;
     qs_cause *kept = QS_ARENA_ARRAY(&x->d->arena, n + 1, qs_cause);
     if (!kept) return qs_nomem(x->e);
@@ -152,9 +152,11 @@ static bool name_causes(qs_doctor *x, const qs_compare *before) {
 /* Between a converted model and one from before convert() half a repair is none: what it would rename and
  * drop stays. */
 static bool treat(qs_doctor *x, const qs_compare *c, const qs_plan *plan, const qs_diag_facts *f) {
+    bool several = qs_matches_copies(x->t.m, &x->copies[0], &x->copies[1]);
     if (x->converted.model && !x->converted.file) return true;
     const qs_matches *m = x->t.m;
     if (!qs_diag_treat(x, f)) return false;
+    if (several && problems_of(x->t.c) == 0) x->copies[0] = x->copies[1] = (qs_str){"", 0}; /* values told */
     if (!x->converted.file || x->converted.model || problems_of(x->t.c) == 0) return true;
     x->actions.n = 0;
     trial_clear(&x->t);

@@ -13,6 +13,7 @@ typedef enum qs_diagnosis_kind {
     QS_DIAG_QUANT_MISSING, /* only quantizer keys are missing */
     QS_DIAG_RENAMES,       /* renames the matcher found */
     QS_DIAG_SHAPES,        /* size mismatches: nothing to repair by names */
+    QS_DIAG_COPIES,        /* the model is in the file several times */
     QS_DIAG_CONVERTED,     /* one side went through torch's convert(), the other did not */
     QS_DIAG_OTHER,         /* another model */
     QS_DIAG_NO_TARGET,

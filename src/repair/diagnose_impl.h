@@ -51,8 +51,10 @@ typedef struct qs_doctor {
     size_t before; /* actions the plan had already */
     bool to_float; /* the model has no quantizers, the file has */
     qs_converted converted;
+    qs_str copies[2]; /* prefixes under which the file has the model, and which of them nobody said */
     qs_diag_gaps gaps; /* when dropping begins */
-    qs_map tops;       /* first components of the target's keys, while what is left over is dropped */
+    /* While what is left over is dropped: first components of the target's keys, and prefixes of copies. */
+    qs_map tops, copied;
     qs_err *e;
 } qs_doctor;
 

@@ -287,11 +287,41 @@ static qs_str first_part(qs_str key) {
     return qs_str_sub(key, 0, n);
 }
 
+/* The prefixes under which the file has the whole model once more, as far as "name" is one of its keys. */
+static bool find_copies(qs_doctor *x) {
+    qs_map hits = {0};
+    bool ok = true;
+    for (uint32_t i = 0; ok && i < qs_compare_rows(x->t.c); i++) {
+        const qs_row *row = qs_compare_row(x->t.c, i);
+        if (!qs_match_is_spare(row)) continue;
+        for (size_t at = 1; ok && at < row->key.n; at++) {
+            if (row->key.p[at - 1] != '.') continue;
+            uint32_t twin = qs_compare_find(x->t.c, qs_str_sub(row->key, at, row->key.n));
+            if (twin == QS_NO_INDEX || qs_compare_row(x->t.c, twin)->m == QS_NO_INDEX) continue;
+            qs_str prefix = qs_str_sub(row->key, 0, at);
+            uint32_t n = qs_map_get(&hits, prefix);
+            n = n == QS_MAP_NONE ? 1 : n + 1;
+            ok = qs_map_put(&hits, prefix, n);
+            if (ok && n * 10 >= x->gaps.wanted * 9) ok = qs_map_put(&x->copied, prefix, n);
+        }
+    }
+    qs_map_free(&hits);
+    return ok || qs_nomem(x->e);
+}
+
+static bool is_of_copy(const qs_doctor *x, qs_str key) {
+    for (size_t at = 1; at < key.n; at++)
+        if (key.p[at - 1] == '.' && qs_map_get(&x->copied, qs_str_sub(key, 0, at)) != QS_MAP_NONE)
+            return true;
+    return false;
+}
+
 /* The model has all it wants, and nothing by the name of the outermost module: a second network, a metric, an
  * auxiliary head. Below a module the model has, a key that is left says that the model is another one. */
 static bool is_left_over(const qs_doctor *x, const qs_row *row) {
     if (!qs_match_is_spare(row)) return false;
-    return is_droppable(x, row) || qs_map_get(&x->tops, first_part(row->key)) == QS_MAP_NONE;
+    return is_droppable(x, row) || is_of_copy(x, row->key) ||
+           qs_map_get(&x->tops, first_part(row->key)) == QS_MAP_NONE;
 }
 
 static bool repair_left_over(qs_doctor *x) {
@@ -302,8 +332,9 @@ static bool repair_left_over(qs_doctor *x) {
         const qs_row *row = qs_compare_row(x->t.c, i);
         ok = row->m == QS_NO_INDEX || qs_map_put(&x->tops, first_part(row->key), i) || qs_nomem(x->e);
     }
-    ok = ok && repair_rows(x, (qs_action){.kind = QS_ACT_DROP}, is_left_over, false, &done);
+    ok = ok && find_copies(x) && repair_rows(x, (qs_action){.kind = QS_ACT_DROP}, is_left_over, false, &done);
     qs_map_free(&x->tops);
+    qs_map_free(&x->copied);
     return ok;
 }
 
@@ -403,6 +434,8 @@ bool qs_diag_treat(qs_doctor *x, const qs_diag_facts *f) {
         if (!repair_numbers(x, &numbers) || !repair_names(x, &names)) return false;
         done = numbers || names;
     }
+    qs_str one, other;
+    if (qs_matches_copies(x->t.m, &one, &other)) return true; /* half of either copy is none */
     if (!versions && !repair_versions(x, false, &versions)) return false;
     if (!repair_values(x)) return false;
     x->to_float = f->quant_here > 0 && f->quant_wanted == 0;

@@ -93,6 +93,14 @@ static void say_shapes(qs_doctor *x, const qs_compare *c, const qs_diag_facts *f
 }
 
 static void say_nothing_found(qs_doctor *x, const qs_compare *c, const qs_diag_facts *f) {
+    if (x->copies[0].n) {
+        qs_diag_say(
+            x, QS_DIAG_COPIES,
+            "the model is in the file more than once, under \"%.*s\" and under \"%.*s\": say which to "
+            "take (a rule that strips its prefix, or fix --copy)",
+            QS_FMT(x->copies[0]), QS_FMT(x->copies[1]));
+        return;
+    }
     if (x->converted.model && !x->converted.file) {
         /* A float file's weights count as quantizer keys here, one a module: the model's are quantized. */
         qs_diag_say(

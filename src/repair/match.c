@@ -9,6 +9,7 @@ struct qs_matches {
     uint32_t *of_row;        /* suggestion of a row, QS_NO_INDEX */
     uint32_t rows;
     qs_prefix_change prefix; /* empty unless sure */
+    qs_str copies[2];        /* empty unless there are several */
 };
 
 /* Two candidates closer than this are a tie. */
@@ -188,6 +189,12 @@ static bool run(qs_matcher *m, qs_matches *out, qs_err *e) {
     char *taken = calloc(out->rows + 1u, 1);
     if (!taken) return qs_nomem(e);
     if (m->prefix_sure) out->prefix = m->prefix;
+    for (int i = 0; i < 2; i++) out->copies[i] = m->copies[i].strip;
+    if (out->copies[0].n) {
+        bool told = decide_by_values(m, taken, out, e);
+        free(taken);
+        return told;
+    }
     bool ok = qs_match_collect(m, e) && qs_match_doubt_numbers(m, taken, e) &&
               assign(m, true, taken, out, e) && decide_by_values(m, taken, out, e);
     /* What is doubtful by the rules may be clear by the modules, or by words. */
@@ -244,6 +251,12 @@ bool qs_matches_prefix(const qs_matches *m, qs_str *strip, qs_str *add) {
     *strip = m->prefix.strip;
     *add = m->prefix.add;
     return strip->n || add->n;
+}
+
+bool qs_matches_copies(const qs_matches *m, qs_str *one, qs_str *other) {
+    *one = m->copies[0];
+    *other = m->copies[1];
+    return one->n > 0;
 }
 
 /* ---- candidates of one row ---- */

@@ -35,6 +35,7 @@ typedef struct qs_matcher {
     qs_prefix_change prefix;
     bool anchored;    /* some keys are where the model expects them: it is no other model altogether */
     bool prefix_sure; /* made of wrappers, or so many keys meet that it is no chance */
+    qs_prefix_change copies[2]; /* the file has the model twice, under either: names decide nothing */
 } qs_matcher;
 
 /* Is the row something the target expects and the result lacks? */

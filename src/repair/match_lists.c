@@ -15,8 +15,10 @@ typedef struct below {
 
 typedef struct lists {
     const qs_matcher *m;
-    below *of;          /* by node */
-    bool *left, *lacks; /* by node: a list with a block that goes nowhere, that nothing comes to */
+    below *of; /* by node */
+    /* By node: the numbers of a list's blocks that go nowhere, and that nothing comes to, hashed and summed.
+     */
+    uint64_t *left, *lacks;
 } lists;
 
 static void count_rows(const lists *x, const char *proposed) {
@@ -43,27 +45,45 @@ static void find_doubtful(const lists *x) {
         up->wanted += b->wanted;
         up->filled += b->filled;
         if (n->row != QS_NO_INDEX || !qs_name_number(n->name, &number)) continue;
-        x->left[n->parent] |= b->here && !b->placed;
-        x->lacks[n->parent] |= b->wanted && !b->filled;
+        uint64_t h = qs_hash(&number, sizeof number, 1);
+        if (b->here && !b->placed) x->left[n->parent] += h;
+        if (b->wanted && !b->filled) x->lacks[n->parent] += h;
     }
 }
 
-/* The lists a row is in, the innermost first. */
-static size_t lists_of(const qs_matcher *m, uint32_t row, uint32_t out[DEPTH_MAX]) {
+/* The blocks of lists a row is in, as nodes, the innermost first. */
+static size_t blocks_of(const qs_matcher *m, uint32_t row, uint32_t out[DEPTH_MAX]) {
     size_t n = 0;
     uint32_t number;
     for (uint32_t i = qs_compare_row(m->c, row)->tree; i && n < DEPTH_MAX;
          i = qs_compare_node(m->c, i)->parent)
-        if (qs_name_number(qs_compare_node(m->c, i)->name, &number))
-            out[n++] = qs_compare_node(m->c, i)->parent;
+        if (qs_name_number(qs_compare_node(m->c, i)->name, &number)) out[n++] = i;
     return n;
+}
+
+static bool same_number(const qs_matcher *m, uint32_t a, uint32_t b) {
+    uint32_t x, y;
+    return qs_name_number(qs_compare_node(m->c, a)->name, &x) &&
+           qs_name_number(qs_compare_node(m->c, b)->name, &y) && x == y;
+}
+
+/* Does the candidate take a block for another number's? Whoever says so has looked at the whole list. */
+static bool moves_block(const qs_matcher *m, const qs_candidate *c) {
+    uint32_t from[DEPTH_MAX], to[DEPTH_MAX];
+    size_t a = blocks_of(m, m->froms.v[c->from].row, from), b = blocks_of(m, c->to, to);
+    for (size_t i = 0; i < a && i < b; i++)
+        if (!same_number(m, from[i], to[i])) return true;
+    return false;
 }
 
 static bool is_doubtful(const lists *x, const qs_candidate *c) {
     uint32_t from[DEPTH_MAX], to[DEPTH_MAX];
-    size_t a = lists_of(x->m, x->m->froms.v[c->from].row, from), b = lists_of(x->m, c->to, to);
-    for (size_t i = 0; i < a && i < b; i++)
-        if (x->left[from[i]] && x->lacks[to[i]]) return true;
+    size_t a = blocks_of(x->m, x->m->froms.v[c->from].row, from), b = blocks_of(x->m, c->to, to);
+    for (size_t i = 0; i < a && i < b; i++) {
+        uint64_t left = x->left[qs_compare_node(x->m->c, from[i])->parent];
+        uint64_t lacks = x->lacks[qs_compare_node(x->m->c, to[i])->parent];
+        if (left && lacks && left != lacks) return true;
+    }
     return false;
 }
 
@@ -73,16 +93,18 @@ bool qs_match_doubt_numbers(qs_matcher *m, const char *taken, qs_err *e) {
     char *proposed = malloc(rows + 1);
     lists x = {m, calloc(nodes, sizeof *x.of), calloc(nodes, sizeof *x.left), calloc(nodes, sizeof *x.lacks)};
     bool ok = (proposed && x.of && x.left && x.lacks) || qs_nomem(e);
+    if (ok) memcpy(proposed, taken, rows);
+    for (size_t i = 0; ok && i < m->found.n; i++) {
+        const qs_candidate *c = &m->found.v[i];
+        if (!moves_block(m, c)) proposed[m->froms.v[c->from].row] = proposed[c->to] = 1;
+    }
     if (ok) {
-        memcpy(proposed, taken, rows);
-        for (size_t i = 0; i < m->found.n; i++)
-            proposed[m->froms.v[m->found.v[i].from].row] = proposed[m->found.v[i].to] = 1;
         count_rows(&x, proposed);
         find_doubtful(&x);
     }
     for (size_t i = 0; ok && i < m->found.n; i++) {
         qs_candidate *c = &m->found.v[i];
-        if (!c->structural || !is_doubtful(&x, c)) continue;
+        if (!c->structural || moves_block(m, c) || !is_doubtful(&x, c)) continue;
         c->structural = false;
         c->confidence /= 2;
     }

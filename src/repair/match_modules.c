@@ -282,8 +282,13 @@ static alone children_alone(const modules *x, const weights *of, uint32_t parent
     return a;
 }
 
-/* One child of a module goes nowhere, and to one nothing comes: a change to be judged, whoever votes for it.
- */
+static bool propose(modules *x, uint32_t from, uint32_t to) {
+    return change_id(x, qs_compare_node(x->m->c, from)->path, qs_compare_node(x->m->c, to)->path) !=
+           QS_MAP_NONE;
+}
+
+/* One child of a module goes nowhere, and to one, or to the module itself, nothing comes: a change to be
+ * judged, whoever votes for it. */
 static bool propose_alone(modules *x) {
     uint32_t nodes = qs_compare_nodes(x->m->c);
     weights *of = calloc(nodes + 1u, sizeof *of);
@@ -293,8 +298,11 @@ static bool propose_alone(modules *x) {
         if (!of[i].spare || !of[i].gap) continue;
         alone a = children_alone(x, of, i);
         if (a.spare < MANY && a.gap < MANY)
-            ok = change_id(x, qs_compare_node(x->m->c, a.spare)->path,
-                           qs_compare_node(x->m->c, a.gap)->path) != QS_MAP_NONE;
+            ok = propose(x, a.spare, a.gap);
+        else if (i && a.spare < MANY && a.gap == QS_NO_INDEX)
+            ok = propose(x, a.spare, i);
+        else if (i && a.gap < MANY && a.spare == QS_NO_INDEX)
+            ok = propose(x, i, a.gap);
     }
     free(of);
     return ok || qs_nomem(x->e);
@@ -489,11 +497,11 @@ static tally count_hits(modules *x, const change *c) {
     return t;
 }
 
-/* Most keys below meet a gap, and they are most of what the module lacks. One key alone must be a
- * matrix that both sides voted for; without shapes a few names more are asked for, and more still where
- * nothing else is in its place. */
+/* Most keys below meet a gap (all, where blocks move: half a block moved is two spoilt), and they are most of
+ * what the module lacks. One key alone must be a matrix that both sides voted for; without shapes a few names
+ * more are asked for, and more still where nothing else is in its place. */
 static bool believable(const modules *x, const change *c, const tally *t) {
-    if (!t->hits || t->hits * 2 < t->asked) return false;
+    if (!t->hits || t->hits * (c->ranked ? 1 : 2) < t->asked) return false;
     if (is_infix(x, c)) return t->hits >= 2 || t->large;
     if (!t->weights || t->weights * 2 < t->gaps) return false;
     if (!c->from.n && !c->to.n) return true; /* the same name but for dots */
@@ -597,12 +605,12 @@ static size_t dots(qs_str key) {
     return n;
 }
 
-/* Have the names of the result fewer dots, so that underscores may stand for them? */
+/* Have the names of the result no more dots, so that underscores may stand for some? */
 static bool may_be_flat(const qs_matcher *m) {
     size_t from = 0, to = 0;
     for (size_t i = 0; i < m->froms.n; i++) from += dots(qs_compare_row(m->c, m->froms.v[i].row)->key);
     for (size_t i = 0; i < m->tos.n; i++) to += dots(qs_compare_row(m->c, m->tos.v[i])->key);
-    return m->froms.n && m->tos.n && from * m->tos.n < to * m->froms.n;
+    return m->froms.n && m->tos.n && from * m->tos.n <= to * m->froms.n;
 }
 
 bool qs_match_collect_modules(qs_matcher *m, const char *taken, qs_err *e) {

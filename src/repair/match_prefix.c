@@ -168,6 +168,27 @@ static bool plausible(qs_prefix_change x, size_t met, size_t asked) {
     return met > 0 && met * (by_wrapper(x) ? 20 : 5) >= asked;
 }
 
+/* Another prefix under which (nearly) as many keys meet the same gaps: a copy of the model. */
+static bool is_copy(qs_prefix_change a, size_t met_a, qs_prefix_change b, size_t met_b) {
+    if (!a.strip.n || !b.strip.n || !qs_str_eq(a.add, b.add) || met_a * 10 < met_b * 9) return false;
+    return !qs_str_starts(a.strip, b.strip) && !qs_str_starts(b.strip, a.strip);
+}
+
+/* Only of what is much of the model and of the file: a few names are met under many a prefix. */
+static bool find_copy(qs_matcher *m, const witnesses *w, const qs_prefix_change *list, size_t n,
+                      qs_prefix_change best, size_t most) {
+    size_t asked;
+    for (size_t i = 0; i < n; i++) {
+        if (!is_copy(list[i], score(w, list[i], SAMPLE, &asked), best, most)) continue;
+        size_t met = score(w, best, SIZE_MAX, &asked);
+        if (met * 8 < m->tos.n || met * 4 < asked) return false; /* of the gaps most may be BatchNorms' */
+        m->copies[0] = list[i];
+        m->copies[1] = best;
+        return true;
+    }
+    return false;
+}
+
 static void search(qs_matcher *m, const witnesses *w) {
     qs_prefix_change list[CANDIDATES], best = {{"", 0}, {"", 0}};
     size_t n = 0, asked;
@@ -180,6 +201,7 @@ static void search(qs_matcher *m, const witnesses *w) {
         best = list[i];
         most = met;
     }
+    if (find_copy(m, w, list, n, best, most)) return;
     m->prefix = best;
     m->prefix_sure = (best.strip.n || best.add.n) && sure(w, best);
 }

@@ -280,6 +280,64 @@ static void test_renumbering(void **state) {
     qs_arena_free(&arena);
 }
 
+/* A wrapper's word before all names, and the blocks of a list moved by one: block 1 and 2 have a namesake
+ * each, and the wrong one. Block 3, which goes nowhere, and the model's 0, to which nothing comes, give it
+ * away. */
+static void test_numbers_in_doubt(void **state) {
+    (void)state;
+    static const small_entry a[] = {F32("net.stem.weight", 5, 4), F32("net.f.1.fc.weight", 4, 4),
+                                    F32("net.f.2.fc.weight", 4, 4), F32("net.f.3.fc.weight", 4, 4),
+                                    F32("other.f.3.fc.weight", 2, 2)};
+    static const small_entry b[] = {F32("stem.weight", 5, 4), F32("f.0.fc.weight", 4, 4),
+                                    F32("f.1.fc.weight", 4, 4), F32("f.2.fc.weight", 4, 4),
+                                    F32("other.f.3.fc.weight", 2, 2)};
+    qs_arena arena = {0};
+    qs_rename_pair *pairs = NULL;
+    size_t n;
+    bool safe;
+    found f = match(SMALL_OPEN(a), SMALL_OPEN(b));
+    const char *to = to_of(&f, "net.f.1.fc.weight", &safe);
+    assert_true(!safe || strcmp(to, "f.0.fc.weight") == 0);
+    assert_match(&f, "net.stem.weight", "stem.weight", true);
+    found_free(&f);
+    /* without the wrapper, order and contents tell */
+    static const small_entry moved[] = {F32("f.1.fc.weight", 4, 4), F32("f.2.fc.weight", 4, 4),
+                                        F32("f.3.fc.weight", 4, 4), F32("f.1.fc.mystery", 9)};
+    static const small_entry model[] = {F32("f.0.fc.weight", 4, 4), F32("f.1.fc.weight", 4, 4),
+                                        F32("f.2.fc.weight", 4, 4)};
+    f = match(SMALL_OPEN(moved), SMALL_OPEN(model));
+    assert_true(qs_match_renumber(f.x.c, &arena, &pairs, &n, &f.x.e));
+    assert_string_equal(renumbered(pairs, n, "f.1.fc.weight"), "f.0.fc.weight");
+    assert_string_equal(renumbered(pairs, n, "f.3.fc.weight"), "f.2.fc.weight");
+    assert_string_equal(renumbered(pairs, n, "f.1.fc.mystery"),
+                        "f.0.fc.mystery"); /* whatever it is, it is the block's */
+    found_free(&f);
+    qs_arena_free(&arena);
+}
+
+/* A student and its teacher: which is meant, names do not tell. One of them alone is a prefix. */
+static void test_copies(void **state) {
+    (void)state;
+#define NET(p) F32(p "a.weight", 4, 2), F32(p "a.bias", 4), F32(p "b.weight", 3, 4), F32(p "b.bias", 3)
+    static const small_entry two[] = {NET("ema."), NET("model.")};
+    static const small_entry one[] = {NET("ema."), F32("queue", 7)};
+    static const small_entry model[] = {NET("")};
+    qs_str first, second;
+    found f = match(SMALL_OPEN(two), SMALL_OPEN(model));
+    assert_true(qs_matches_copies(f.m, &first, &second));
+    assert_true((qs_str_is(first, "ema.") && qs_str_is(second, "model.")) ||
+                (qs_str_is(first, "model.") && qs_str_is(second, "ema.")));
+    assert_false(qs_matches_prefix(f.m, &first, &second));
+    for (size_t i = 0; i < qs_matches_count(f.m); i++) assert_false(qs_matches_get(f.m, i)->safe);
+    found_free(&f);
+    f = match(SMALL_OPEN(one), SMALL_OPEN(model));
+    assert_false(qs_matches_copies(f.m, &first, &second));
+    assert_true(qs_matches_prefix(f.m, &first, &second));
+    assert_true(qs_str_is(first, "ema."));
+    found_free(&f);
+#undef NET
+}
+
 static void test_underscores(void **state) {
     (void)state;
     static const small_entry a[] = {F32("backbone_conv1_weight", 4, 2), F32("neck_fc_weight", 4, 2),
@@ -320,12 +378,20 @@ static void test_candidates(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_relations),         cmocka_unit_test(test_core_names),
-        cmocka_unit_test(test_float_into_qat),    cmocka_unit_test(test_misleading_order_is_not_safe),
-        cmocka_unit_test(test_shapes_veto),       cmocka_unit_test(test_prefixes),
-        cmocka_unit_test(test_ties_are_not_safe), cmocka_unit_test(test_renumbering_is_only_suggested),
-        cmocka_unit_test(test_renamed_modules),   cmocka_unit_test(test_one_word_everywhere),
-        cmocka_unit_test(test_renumbering),       cmocka_unit_test(test_underscores),
+        cmocka_unit_test(test_relations),
+        cmocka_unit_test(test_core_names),
+        cmocka_unit_test(test_float_into_qat),
+        cmocka_unit_test(test_misleading_order_is_not_safe),
+        cmocka_unit_test(test_shapes_veto),
+        cmocka_unit_test(test_prefixes),
+        cmocka_unit_test(test_ties_are_not_safe),
+        cmocka_unit_test(test_renumbering_is_only_suggested),
+        cmocka_unit_test(test_renamed_modules),
+        cmocka_unit_test(test_one_word_everywhere),
+        cmocka_unit_test(test_renumbering),
+        cmocka_unit_test(test_numbers_in_doubt),
+        cmocka_unit_test(test_copies),
+        cmocka_unit_test(test_underscores),
         cmocka_unit_test(test_candidates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
