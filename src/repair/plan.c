@@ -382,7 +382,7 @@ static void describe_rule(const qs_action *a, qs_buf *b) {
 
 size_t qs_action_describe(const qs_action *a, char *out, size_t cap) {
     qs_buf b = {0};
-    qs_buf_addf(&b, "%-7s%s", qs_action_kind_name(a->kind), a->kind == QS_ACT_METADATA ? " " : "");
+    qs_buf_addf(&b, "%-6s ", qs_action_kind_name(a->kind));
     switch (a->kind) {
     case QS_ACT_RENAME: describe_rename(a, &b); break;
     case QS_ACT_RULE: describe_rule(a, &b); break;

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A repair by keys only, in a real terminal: one layer by hand (map, init, undo, redo, save), then the whole job
 (F, Enter, w); `qatscope check` and, where it is installed, torch load what was saved."""
+import json
 import os
 import subprocess
 import sys
@@ -182,9 +183,40 @@ def shown_as_python():
                 assert torch.equal(want[k], got[k]), (keys, k, want[k], got[k])
 
 
+def every_kind_replays():
+    """A plan of each kind of action made by hand on the screen: `apply` saves what the screen saves, byte for byte."""
+    with tui.Tui() as t:
+        os.mkdir(os.path.join(t.dir, "again"))
+        plans = [
+            "F Enter", "b Enter Esc",
+            '/ "0.conv.weight" Enter m Enter',
+            'M ^U "model.0.bn." Tab ^U "model.0.conv.module.bn." Enter',
+            'M BackTab Right Right Tab ^U "(.*)[.]bn[.](?<leaf>.*)" Tab ^U "$1.conv.bn.${leaf}" Enter',
+            '/ "0.conv.quant.*scale" Enter c / "0.bn.bias" Enter d',
+            '/ "0.bn.weight" Enter ":" "cast float16" Enter',
+            '/ "0.conv.weight" Enter ":" "reshape 4x27x1x1" Enter', "D d Esc"]
+        kinds = set()
+        for i, keys in enumerate(plans):
+            name = "%d.pt" % i
+            out, plan = os.path.join(t.dir, name), os.path.join(t.dir, "%d.json" % i)
+            keys = '%s s ^U "%s" Enter w ^U "%s" Enter' % (keys, plan, out)
+            subprocess.run([tui.QATSCOPE, A, B, "-m", M, "--screen", "100x30", "--keys", keys], check=True,
+                           stdout=subprocess.PIPE)
+            with open(plan) as f:
+                kinds |= {action["op"] for action in json.load(f)["actions"]}
+            again = os.path.join(t.dir, "again", name)  # the archive holds the file's name
+            p = subprocess.run([tui.QATSCOPE, "apply", plan, A, "-b", B, "-m", M, "-o", again],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            assert os.path.exists(again), (keys, p.stdout, p.stderr)
+            with open(out, "rb") as f, open(again, "rb") as g:
+                assert f.read() == g.read(), keys
+        every = {"rename", "rule", "init", "copy", "drop", "cast", "reshape"}
+        assert kinds == every, kinds ^ every
+
+
 def main():
     tui.need()
-    for test in [one_layer, whole_job, by_hand, shown_as_python]:
+    for test in [one_layer, whole_job, by_hand, shown_as_python, every_kind_replays]:
         print(test.__name__, flush=True)
         test()
 
