@@ -399,7 +399,18 @@ static bool write_all(int fd, const char *p, size_t n, const char *path, qs_err 
     return true;
 }
 
+bool qs_session_may_write(const qs_session *s, const char *path, qs_err *e) {
+    const qs_checkpoint *const files[] = {s->a, s->b};
+    for (int i = 0; i < 2; i++)
+        if (files[i] && qs_container_uses(qs_checkpoint_container(files[i]), path))
+            return qs_fail(e, QS_E_REFUSED, "%s: is checkpoint %c; choose another name", path, "AB"[i]);
+    if (s->manifest && qs_file_same_path(path, qs_manifest_name(s->manifest)))
+        return qs_fail(e, QS_E_REFUSED, "%s: says what the model expects; choose another name", path);
+    return true;
+}
+
 bool qs_session_save_plan(qs_session *s, const char *path, qs_err *e) {
+    if (!qs_session_may_write(s, path, e)) return false;
     qs_buf json = {0};
     qs_temp *t = NULL;
     bool ok = false;

@@ -92,6 +92,8 @@ bool qs_session_plan_edit(qs_session *s, size_t i, qs_str json, qs_err *e);
  * about; later changes of the plan check names, shapes and dtypes. The plan's own comment is kept if it is
  * the first. */
 bool qs_session_load_plan(qs_session *s, const char *path, qs_err *e);
+/* QS_E_REFUSED if the path leads to a file that is open: A, B, or what the model expects. */
+bool qs_session_may_write(const qs_session *s, const char *path, qs_err *e);
 bool qs_session_save_plan(qs_session *s, const char *path, qs_err *e); /* atomic, as everything is saved */
 /* What an action would do, without doing it: keys touched, or the refusal in *e. */
 bool qs_session_try(const qs_session *s, const qs_action *a, uint32_t *touched, qs_err *e);

@@ -162,6 +162,11 @@ bool qs_file_same(const qs_file *f, const char *path) {
     return stat(path, &st) == 0 && st.st_dev == f->dev && st.st_ino == f->ino;
 }
 
+bool qs_file_same_path(const char *a, const char *b) {
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 static bool too_long(const char *path, uint64_t limit, qs_err *e) {
     return qs_fail(e, QS_E_LIMIT, "%s: is more than the %" PRIu64 " bytes this kind of file may have", path,
                    limit);

@@ -31,6 +31,8 @@ uint64_t qs_file_base(const qs_file *f); /* byte of the descriptor at which it b
 bool qs_file_read(const qs_file *f, uint64_t offset, void *buf, size_t n, qs_err *e);
 /* Whether path names the same file (device and inode), following symlinks. */
 bool qs_file_same(const qs_file *f, const char *path);
+/* Do both names lead to one file that exists? */
+bool qs_file_same_path(const char *a, const char *b);
 
 /* The whole of a file of at most `limit` bytes, NUL terminated, owned by the caller (free). "-" is standard
  * input, and a pipe is read to its end. */

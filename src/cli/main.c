@@ -116,6 +116,7 @@ static void print_completion(void) {
 
 /* Neither a command nor a file: then it may be a slip. */
 static bool misspelt(const char *word) {
+    if (*word == '-') return false;
     const char *meant = strchr(word, '/') || access(word, F_OK) == 0 ? NULL : qs_cli_near_command(word);
     if (meant)
         fprintf(stderr, "qatscope: there is no command and no file '%s'; did you mean %s?\n", word, meant);

@@ -18,8 +18,10 @@ static bool from_checkpoint(const char *path, const qs_cli_common *common, const
     qs_manifest *m = NULL;
     qs_buf b = {0};
     qs_config_count count = {0};
-    bool ok = qs_checkpoint_open(path, &open, &c, e) && qs_manifest_from_checkpoint(c, &m, e) &&
-              qs_manifest_infer_configs(m, c, &count, e);
+    bool ok = qs_checkpoint_open(path, &open, &c, e);
+    if (ok && out && qs_container_uses(qs_checkpoint_container(c), out))
+        ok = qs_fail(e, QS_E_REFUSED, "%s: is the checkpoint; choose another name", out);
+    ok = ok && qs_manifest_from_checkpoint(c, &m, e) && qs_manifest_infer_configs(m, c, &count, e);
     if (ok) ok = qs_manifest_print(m, &b) ? qs_cli_deliver(qs_buf_str(&b), out, e) : qs_nomem(e);
     if (ok && !common->quiet) tell(&count);
     qs_buf_free(&b);

@@ -1,4 +1,5 @@
 /* qatscope plan: what a plan does to a checkpoint, and what can be made of it. */
+#include "base/file.h"
 #include "cli/cli.h"
 #include "cli/plan_report.h"
 #include "repair/plan_derive.h"
@@ -64,6 +65,13 @@ static int report(const plan_args *a, const qs_session *s, qs_err *e) {
     return failed ? 1 : 0;
 }
 
+static bool may_write(const plan_args *a, const qs_session *s, qs_err *e) {
+    if (!a->out) return true;
+    if (qs_file_same_path(a->out, a->pos[0]))
+        return qs_fail(e, QS_E_REFUSED, "%s: is the plan that was read; choose another name", a->out);
+    return qs_session_may_write(s, a->out, e);
+}
+
 static int run(const plan_args *a) {
     qs_session_options opt = QS_SESSION_OPTIONS_DEFAULT;
     bool derives = a->inverse || a->python || a->expect;
@@ -80,7 +88,7 @@ static int run(const plan_args *a) {
         ok = a->inverse  ? inverse(a, s, &text, &e)
              : a->expect ? expecting(a, s, &text, &e)
                          : qs_session_python(s, true, &text, &e);
-        if (ok) qs_cli_deliver(qs_buf_str(&text), a->out, &e);
+        if (ok && may_write(a, s, &e)) qs_cli_deliver(qs_buf_str(&text), a->out, &e);
     }
     qs_buf_free(&text);
     qs_session_free(s);

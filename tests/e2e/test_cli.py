@@ -166,6 +166,7 @@ class Usage(unittest.TestCase):
 
     def test_wrong_usage_says_what_and_gives_a_hint(self):
         self.wrong("chekc", "a.pt", words=["did you mean check?"])
+        self.wrong("-x", words=["there is no option -x", "usage: qatscope"])
         self.wrong("vreify", words=["did you mean verify?"])
         self.wrong("ls", "--jsno", "a.pt", words=["did you mean --json?", "usage: qatscope ls"])
         self.wrong("ls", "-z", "a.pt", words=["no option -z"])
@@ -287,6 +288,31 @@ class Files(unittest.TestCase):
                 said = [re.search(r"contradicts? (?:this|the) (\w+, \S+) among", line)[1] for line in lines[1:]]
                 self.assertEqual(said, told, (command, text, err))
                 self.assertNotIn("log: ", run(*job, "-q", input=text)[2])
+
+    def test_texts_are_not_written_over_what_was_read(self):
+        a, b, m, plan = self.path("a", "best.pt"), self.path("b", "best.pt"), self.manifest, self.path("plan.json")
+        self.assertEqual(run("fix", a, b, "-n", "--plan-out", plan)[0], 1)
+        log = self.path("train.log")
+        with open(log, "w") as f:
+            f.write("Error(s) in loading state_dict for Net:\n\tMissing key(s) in state_dict: \"u\". \n")
+        link = self.path("link.json")
+        os.symlink(a, link)
+        jobs = [("manifest", a, "-o", a), ("manifest", a, "-o", link), ("fix", a, b, "-n", "--plan-out", a),
+                ("fix", a, b, "-n", "--plan-out", b), ("fix", a, "-m", m, "-n", "--plan-out", m),
+                ("fix", a, "--log", log, "-n", "--plan-out", log), ("plan", plan, a, "-b", b, "--python", "-o", a),
+                ("plan", plan, a, "-b", b, "--inverse", "-o", b), ("plan", plan, a, "-m", m, "--inverse", "-o", m),
+                ("plan", plan, a, "-b", b, "--inverse", "-o", plan)]
+        before = {}
+        for name in (a, b, m, plan, log):
+            with open(name, "rb") as f:
+                before[name] = f.read()
+        for job in jobs:
+            rc, out, err = run(*job)
+            self.assertEqual(rc, 3, (job, out, err))
+            self.assertIn("choose another name", err, job)
+        for name, content in before.items():
+            with open(name, "rb") as f:
+                self.assertEqual(f.read(), content, name)
 
     def test_plans_and_manifests_from_standard_input(self):
         a, out_pt = self.path("a", "best.pt"), self.path("out.pt")
