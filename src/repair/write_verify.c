@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { STEP = 128 << 10, ENDS = 16 << 10 };
+enum { STEP = 128 << 10, ENDS = 4 << 10 };
 
 typedef struct check {
     const qs_writer *w;

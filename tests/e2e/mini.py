@@ -8,6 +8,7 @@ import struct
 import sys
 import types
 import zipfile
+import zlib
 
 SIZES = {"Float": ("f", 4), "Double": ("d", 8), "Long": ("q", 8), "Int": ("i", 4), "Byte": ("B", 1), "Half": ("e", 2)}
 
@@ -109,3 +110,43 @@ def save(obj, path, prefix="archive"):
             z.writestr("%s/data/%d" % (prefix, i), t.bytes())
         z.writestr(prefix + "/version", "3\n")
     return os.path.getsize(path)
+
+
+class TorchZip:
+    """An archive byte for byte as torch lays it out: every content at a multiple of 64 bytes, padded in the header's extra
+    field, its checksum and sizes behind it. Under 4 GiB."""
+
+    def __init__(self, path, prefix="archive"):
+        self.f, self.prefix, self.central, self.count = open(path, "wb"), prefix, b"", 0
+
+    def __enter__(self):
+        return self
+
+    def add(self, name, content, crc=None):
+        """content: bytes, or how many zeros, left as a hole."""
+        name, at = ("%s/%s" % (self.prefix, name)).encode(), self.f.tell()
+        size = content if isinstance(content, int) else len(content)
+        if crc is None:
+            crc = zlib.crc32(bytes(content))
+        pad = -(at + 34 + len(name)) % 64
+        flags = 0x0808 if size else 0x0800
+        self.f.write(struct.pack("<IHHHHHIIIHH", 0x04034B50, 0, flags, 0, 0, 0, 0, 0, 0, len(name), pad + 4) + name +
+                     struct.pack("<HH", 0x4246, pad) + b"Z" * pad)
+        if isinstance(content, int):
+            self.f.seek(content, 1)
+        else:
+            self.f.write(content)
+        if size:
+            self.f.write(struct.pack("<IIII", 0x08074B50, crc, size, size))
+        self.central += struct.pack("<IHHHHHHIIIHHHHHII", 0x02014B50, 0, 0, flags, 0, 0, 0, crc, size, size, len(name), 0, 0, 0, 0, 0,
+                                    at) + name
+        self.count += 1
+
+    def __exit__(self, *_):
+        at = self.f.tell()
+        self.f.write(self.central + struct.pack("<IQHHIIQQQQ", 0x06064B50, 44, 45, 45, 0, 0, self.count, self.count,
+                                                len(self.central), at) +
+                     struct.pack("<IIQI", 0x07064B50, 0, at + len(self.central), 1) +
+                     struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, min(self.count, 0xFFFF), min(self.count, 0xFFFF),
+                                 len(self.central), at, 0))
+        self.f.close()
