@@ -9,20 +9,23 @@ import tempfile
 import time
 import zipfile
 
+import mini
+
 QATSCOPE = os.environ.get("QATSCOPE", "")
-MIB = 256
-PICKLE = (b"\x80\x02}X\x01\x00\x00\x00wctorch._utils\n_rebuild_tensor_v2\n((X\x07\x00\x00\x00storagectorch\nByteStorage\n"
-          b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuJ%sttQK\x00J%s\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtRs."
-          % ((MIB << 20).to_bytes(4, "little"), (MIB << 20).to_bytes(4, "little"))).replace(b"ttQ", b"tQ")
+MIB = 1 << 20
+TENSORS, EACH = 8, 32 * MIB
 
 
 def make(path):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as z:
-        z.writestr("x/data.pkl", PICKLE)
-        z.writestr("x/version", b"3\n")
-        with z.open("x/data/0", "w") as f:
-            for i in range(MIB):
-                f.write(bytes([i & 255]) * (1 << 20))
+    """As torch lays it out, so that the kernel copies all of it in a row."""
+    storages = []
+    tensors = {"t.%d" % i: mini.Tensor([], shape=(EACH,), numel=EACH, kind="Byte") for i in range(TENSORS)}
+    data = mini.pickle_of(tensors, storages)
+    with mini.TorchZip(path, "x") as z:
+        z.add("data.pkl", data)
+        for i in range(TENSORS):
+            z.add("data/%d" % i, b"".join(bytes([i + k & 255]) * MIB for k in range(EACH // MIB)))
+        z.add("version", b"3\n")
 
 
 def start(folder, out):
