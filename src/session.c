@@ -283,7 +283,8 @@ const qs_diagnosis *qs_session_diagnosis(qs_session *s) {
     qs_err e = QS_ERR_INIT;
     const qs_matches *m = qs_session_matches(s);
     if (!s->d.diagnosis && m) {
-        qs_diagnose_options opt = {.source = s->opt.init, .bn_eps = s->opt.bn_eps, .strict = s->opt.strict};
+        qs_diagnose_options opt = {
+            .source = s->opt.init, .bn_eps = s->opt.bn_eps, .guess = s->opt.guess, .strict = s->opt.strict};
         opt.strict.progress = s->watch;
         (void)qs_diagnose(s->d.compare, m, &opt, &s->d.diagnosis, &e);
     }

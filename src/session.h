@@ -18,6 +18,7 @@ typedef struct qs_session_options {
     qs_strict_options strict; /* torch version etc.; strict is forced true for the verdict line */
     qs_init_source init;      /* for the diagnosis' repair; QS_INIT_OBSERVED by default */
     double bn_eps;            /* --bn-eps, NaN if not given */
+    bool guess;               /* the diagnosis applies likely renames, too */
     bool lenient; /* what of a plan does not apply is left out and listed, see qs_resolution_unapplied */
 } qs_session_options;
 #define QS_SESSION_OPTIONS_DEFAULT                                                                           \

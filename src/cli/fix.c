@@ -11,7 +11,7 @@ typedef struct fix_args {
     qs_cli_saving saving;
     const char *init, *plan_out, *torch, *copy, *pos[2];
     double bn_eps;
-    bool dry_run, force;
+    bool dry_run, force, guess;
 } fix_args;
 
 /* Where the target stands before and after. */
@@ -34,6 +34,7 @@ typedef struct fix_report {
     qs_cause causes[QS_CAUSE_COUNT];
     size_t cause_count;
     uint32_t unloaded, ignored; /* with strict=False, before */
+    uint32_t likely, guesses;   /* renames that are not sure: left alone, applied */
     uint32_t renames, inits, drops, copies, converts, versions;
     size_t actions; /* of the repair */
     assumptions assumed;
@@ -172,6 +173,10 @@ static void print_words(const fix_args *a, const fix_report *r) {
         if (r->versions) printf(", versions of %u modules", r->versions);
         printf("\n");
     }
+    if (r->guesses) printf("guessed: %u of the renames: by place and shape, so look at them\n", r->guesses);
+    if (r->likely)
+        printf("likely: %u more renames; see them in the explorer (b), or apply them with --guess\n",
+               r->likely);
     if (r->assumed.observed[0]) printf("weight scales: e.g. %s\n", r->assumed.observed);
     for (size_t i = 0; i < r->assumed.n; i++)
         printf("assumed for %u quantizer%s: %s\n", r->assumed.count[i], r->assumed.count[i] == 1 ? "" : "s",
@@ -234,6 +239,7 @@ static void print_json(const fix_args *a, const fix_report *r) {
                 " \"renames\": %u, \"initialises\": %u, \"copies\": %u, \"drops\": %u, \"converts\": %u, "
                 "\"versions\": %u,\n",
                 r->renames, r->inits, r->copies, r->drops, r->converts, r->versions);
+    qs_buf_addf(&b, " \"likely\": %u, \"guesses\": %u,\n", r->likely, r->guesses);
     json_text(&b, "weight_scales", r->assumed.observed[0] ? r->assumed.observed : NULL);
     qs_buf_addz(&b, " \"assumptions\": [");
     for (size_t i = 0; i < r->assumed.n; i++) {
@@ -261,6 +267,8 @@ static void keep_diagnosis(const qs_diagnosis *d, fix_report *r) {
     if (d->cause_count) memcpy(r->causes, d->causes, d->cause_count * sizeof *d->causes);
     r->unloaded = d->unloaded;
     r->ignored = d->ignored;
+    r->likely = d->likely;
+    r->guesses = d->guesses;
     r->actions = d->action_count;
 }
 
@@ -322,6 +330,7 @@ static bool read_options(fix_args *a, qs_session_options *opt, qs_err *e) {
     *opt = QS_SESSION_OPTIONS_DEFAULT;
     opt->open = qs_cli_open_options(&a->common);
     opt->bn_eps = a->bn_eps;
+    opt->guess = a->guess;
     if (!a->common.manifest && !a->common.log && !a->pos[1])
         return qs_fail(e, QS_E_USAGE, "nothing to fit it to: give -m MANIFEST, or a second checkpoint");
     if (a->init && !qs_init_source_parse(qs_str_of(a->init), &opt->init))
@@ -348,6 +357,7 @@ int qs_cmd_fix(int argc, char **argv) {
          "missing quantizer keys: observed (default), fresh, datafree, or copy from B"},
         {"copy", 0, QS_OPT_STRING, &a.copy, "PREFIX",
          "which of several copies of the model to take: student., ema_model. ..."},
+        {"guess", 0, QS_OPT_FLAG, &a.guess, NULL, "rename what is likely, too: by place and shape alone"},
         {"bn-eps", 0, QS_OPT_NUMBER, &a.bn_eps, "X", "eps of the BatchNorms, where no manifest tells"},
         {"dry-run", 'n', QS_OPT_FLAG, &a.dry_run, NULL, "say what would be done, save nothing"},
         {"plan-out", 0, QS_OPT_STRING, &a.plan_out, "PLAN", "write the plan, to be replayed with apply"},

@@ -33,11 +33,14 @@ typedef struct qs_diagnosis {
     size_t action_count;
     uint32_t renames, inits, drops, converts; /* keys the repair touches */
     uint32_t remaining;                       /* problems left after it */
+    uint32_t likely;  /* renames that are likely and not safe, which the repair leaves to a person */
+    uint32_t guesses; /* such that it applied, asked to guess */
 } qs_diagnosis;
 
 typedef struct qs_diagnose_options {
     qs_init_source source;    /* how missing quantizer keys are filled */
     double bn_eps;            /* goes into the INIT actions; NaN if a person gave none */
+    bool guess;               /* apply suggestions that are not safe, too, after all that are */
     qs_strict_options strict; /* its progress is asked all along */
 } qs_diagnose_options;
 

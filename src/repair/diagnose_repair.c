@@ -130,14 +130,14 @@ static bool repair_prefix(qs_doctor *x, bool *done) {
     return qs_diag_attempt(x, &a, 1, true, NULL, NULL, done);
 }
 
-static bool safe_pairs(qs_doctor *x, qs_rename_pair **out, size_t *n) {
+static bool pairs_of(qs_doctor *x, bool safe, qs_rename_pair **out, size_t *n) {
     size_t count = qs_matches_count(x->t.m);
     *n = 0;
     *out = QS_ARENA_ARRAY(&x->d->arena, count, qs_rename_pair);
     if (!*out) return qs_nomem(x->e);
     for (size_t i = 0; i < count; i++) {
         const qs_suggestion *s = qs_matches_get(x->t.m, i);
-        if (!s->safe) continue;
+        if (s->safe != safe) continue;
         /* Keys of a trial's own resolution do not outlive it. */
         qs_rename_pair p = {qs_arena_str(&x->d->arena, qs_compare_row(x->t.c, s->from)->key),
                             qs_arena_str(&x->d->arena, qs_compare_row(x->t.c, s->to)->key)};
@@ -216,8 +216,19 @@ static bool repair_names(qs_doctor *x, bool *done) {
     qs_rename_pair *pairs;
     size_t n;
     *done = false;
-    if (!safe_pairs(x, &pairs, &n)) return false;
+    if (!pairs_of(x, true, &pairs, &n)) return false;
     return n == 0 || rename_pairs(x, pairs, n, done);
+}
+
+/* What is likely, once nothing is sure any more: only if a person said so. */
+static bool repair_guesses(qs_doctor *x) {
+    qs_rename_pair *pairs;
+    size_t n;
+    bool done = false;
+    if (!pairs_of(x, false, &pairs, &n)) return false;
+    if (n && x->opt->guess && !rename_pairs(x, pairs, n, &done)) return false;
+    *(done ? &x->d->pub.guesses : &x->d->pub.likely) = (uint32_t)n;
+    return true;
 }
 
 /* The row of a BatchNorm's running_mean, for its counter's key; NULL for other keys. */
@@ -436,6 +447,7 @@ bool qs_diag_treat(qs_doctor *x, const qs_diag_facts *f) {
     }
     qs_str one, other;
     if (qs_matches_copies(x->t.m, &one, &other)) return true; /* half of either copy is none */
+    if (!repair_guesses(x)) return false;
     if (!versions && !repair_versions(x, false, &versions)) return false;
     if (!repair_values(x)) return false;
     x->to_float = f->quant_here > 0 && f->quant_wanted == 0;

@@ -40,10 +40,13 @@ static void work_text(const qs_doctor *x, bool quant_only, char *out, size_t cap
                   quant_only ? "quantizer " : "", qs_diag_plural(d->inits));
 }
 
+/* The prefix that most of the renames are about; NULL if there is none. */
 static const qs_action *prefix_action(const qs_doctor *x) {
-    for (size_t i = 0; i < x->actions.n; i++)
-        if (x->actions.v[i].kind == QS_ACT_RULE && x->actions.v[i].pattern_kind == QS_PATTERN_PREFIX)
-            return &x->actions.v[i];
+    for (size_t i = 0; i < x->actions.n; i++) {
+        const qs_action *a = &x->actions.v[i];
+        if (a->kind != QS_ACT_RULE || a->pattern_kind != QS_PATTERN_PREFIX) continue;
+        if (qs_resolution_touched(x->t.r, x->before + i) * 2 >= x->d->pub.renames) return a;
+    }
     return NULL;
 }
 
@@ -159,6 +162,10 @@ void qs_diag_put_in_words(qs_doctor *x, const qs_compare *c, const qs_diag_facts
         else if (!d->renames)
             qs_diag_say(x, QS_DIAG_OTHER, "some keys are missing or too many: %s", work);
     }
+    if (d->guesses) add_words(d->sentence, sizeof d->sentence, " (%u of them guesses)", d->guesses);
+    if (d->likely * 4 > f->missing)
+        add_words(d->sentence, sizeof d->sentence, "; %u likely rename%s, none sure", d->likely,
+                  qs_diag_plural(d->likely));
     if (d->remaining && x->actions.n)
         add_words(d->sentence, sizeof d->sentence, "; %u problem%s left", d->remaining,
                   qs_diag_plural(d->remaining));

@@ -51,6 +51,9 @@ typedef struct finder {
     /* Names without wrappers, found for the first key that no other rule explains. */
     qs_map core_of; /* name -> cores */
     QS_VEC(core_rows) cores;
+    /* Names without dots and underscores, likewise. */
+    qs_map flat_of; /* name -> flats */
+    QS_VEC(core_rows) flats;
     qs_buf name;
 } finder;
 
@@ -356,6 +359,46 @@ static bool rule_core(finder *f, uint32_t from) {
     return try_name(f, from, qs_compare_row(f->m->c, to)->key, 0.95, "same name but for wrappers", true);
 }
 
+/* ---- dots and underscores ---- */
+
+/* The key without dots and underscores into f->name, and what is known of it. */
+static uint32_t flat_of(finder *f, qs_str key) {
+    f->name.n = 0;
+    for (size_t i = 0; i < key.n; i++)
+        if (key.p[i] != '.' && key.p[i] != '_') qs_buf_addc(&f->name, key.p[i]);
+    return f->name.failed ? QS_MAP_NONE : qs_map_get(&f->flat_of, qs_buf_str(&f->name));
+}
+
+static bool enter_flat(finder *f, uint32_t from) {
+    uint32_t at = flat_of(f, f->m->froms.v[from].key);
+    if (at != QS_MAP_NONE) return note_row(&f->flats.v[at].own, from), true;
+    qs_str flat = f->name.failed ? (qs_str){NULL, 0} : qs_arena_str(&f->m->arena, qs_buf_str(&f->name));
+    bool ok = flat.p && qs_map_put(&f->flat_of, flat, (uint32_t)f->flats.n) &&
+              qs_push(&f->flats, (core_rows){QS_NO_INDEX, from});
+    return ok || qs_nomem(f->e);
+}
+
+static bool find_flats(finder *f) {
+    if (f->flats.n) return true;
+    for (uint32_t i = 0; i < f->m->froms.n; i++)
+        if (!enter_flat(f, i)) return false;
+    for (size_t i = 0; i < f->m->tos.n; i++) {
+        uint32_t at = flat_of(f, qs_compare_row(f->m->c, f->m->tos.v[i])->key);
+        if (at != QS_MAP_NONE) note_row(&f->flats.v[at].to, f->m->tos.v[i]);
+    }
+    return !f->name.failed || qs_nomem(f->e);
+}
+
+static bool rule_flat(finder *f, uint32_t from) {
+    if (!find_flats(f)) return false;
+    uint32_t at = flat_of(f, f->m->froms.v[from].key);
+    if (at == QS_MAP_NONE) return qs_nomem(f->e);
+    uint32_t to = f->flats.v[at].to;
+    if (to == QS_NO_INDEX || to == AMBIGUOUS || f->flats.v[at].own != from) return true;
+    return try_name(f, from, qs_compare_row(f->m->c, to)->key, 0.93, "same name but for dots and underscores",
+                    true);
+}
+
 static bool apply_rules(finder *f) {
     for (uint32_t i = 0; i < f->m->froms.n; i++) {
         size_t before = f->m->found.n;
@@ -363,6 +406,7 @@ static bool apply_rules(finder *f) {
         if (!rule_prefix(f, i) || !rule_wrap(f, i) || !rule_norm(f, i) || !rule_tail(f, i)) return false;
         /* A name found already needs no second reason. */
         if (f->m->found.n == before && !rule_core(f, i)) return false;
+        if (f->m->found.n == before && !rule_flat(f, i)) return false;
     }
     return true;
 }
@@ -379,6 +423,8 @@ bool qs_match_collect(qs_matcher *m, qs_err *e) {
     qs_vec_free(&f.parent_placed);
     qs_map_free(&f.core_of);
     qs_vec_free(&f.cores);
+    qs_map_free(&f.flat_of);
+    qs_vec_free(&f.flats);
     qs_buf_free(&f.name);
     return ok;
 }

@@ -141,6 +141,8 @@ const qs_tail_rename qs_tail_renames[] = {
     {"_bias", "bias"},
     {"gamma", "weight"},
     {"beta", "bias"},
+    {"weight", "gamma"},
+    {"bias", "beta"},
     {"gamma", "bn.weight"},
     {"beta", "bn.bias"},
     {"running_mean", "bn.running_mean"},

@@ -182,6 +182,14 @@ if torchvision:
         "vit": lambda rng: torchvision.models.VisionTransformer(16, 8, 4, 2, 16, 32, num_classes=5),
     })
 
+# The same weights under the names of another project: nothing but place and shape tells which is which.
+OTHER_PROJECTS = {"gpt": [(r"^wte", "embed_tokens"), (r"^wpe", "embed_positions"), (r"^h\.", "decoder.layers."),
+                          (r"ln_1", "self_attn_layer_norm"), (r"attn\.(.)_proj", r"self_attn.\1"), (r"attn\.out_proj", "self_attn.o"),
+                          (r"ln_2", "final_layer_norm"), (r"mlp\.0", "fc1"), (r"mlp\.2", "fc2"), (r"^ln_f", "layer_norm"),
+                          (r"^lm_head", "output_projection")],
+                  "residual": [(r"^stem\.0", "conv1"), (r"^stem\.1", "conv1.norm"), (r"^layer1", "res2"), (r"^layer2", "res3"),
+                               (r"\.bn(\d)\.", r".conv\1.norm."), (r"^down", "res3_shortcut"), (r"^fc", "linear")]}
+
 # ---- state dicts ----
 
 
