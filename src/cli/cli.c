@@ -366,7 +366,8 @@ qs_parse qs_cli_parse(int argc, char **argv, const qs_opt *opts, size_t n, const
     optind = 0; /* GNU: start afresh */
     opterr = 0;
     for (int code; (code = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {
-        if (code == OPT_HELP) return print_help_as(optarg, name, opts, n) ? QS_PARSE_DONE : QS_PARSE_BAD;
+        bool short_help = code == '?' && optopt == 'h'; /* no command has an -h of its own */
+        if (short_help || code == OPT_HELP) return print_help_as(optarg, name, opts, n) ? QS_PARSE_DONE : QS_PARSE_BAD;
         const qs_opt *o = code == '?' || code == ':' ? NULL : option_of(code, opts, n);
         if (!o) complain(code, argv, opts, n);
         if (o && o->kind == QS_OPT_LIMIT && strcmp(optarg, "help") == 0)

@@ -111,6 +111,10 @@ class Help(unittest.TestCase):
         self.assertEqual([tuple(r) for r in rows], [r for r in listed if r[0] != "A"])
         self.assertEqual([r[0] for r in rows], commands())
 
+    def test_h_is_help(self):
+        for c in commands():
+            self.assertEqual(run(c, "-h"), run(c, "--help"), c)
+
     def test_every_command_has_examples_and_exit_codes(self):
         for c in commands():
             rc, out, err = run(c, "--help")
