@@ -86,8 +86,8 @@ static void print_values(const finding *f) {
     if (v->max_abs > 0) {
         qs_buf place = {0};
         add_place(&place, f);
-        printf(", max abs %.9g at %s, relative %.3g, cosine %.3g", v->max_abs, place.p ? place.p : "?",
-               v->max_rel, v->cosine_distance);
+        printf(", max abs %.9g at %s, relative %.3g, cosine distance %.3g", v->max_abs,
+               place.p ? place.p : "?", v->max_rel, v->cosine_distance);
         qs_buf_free(&place);
     }
     if (v->nan_a || v->nan_b) printf(", NaN %" PRIu64 " | %" PRIu64, v->nan_a, v->nan_b);
