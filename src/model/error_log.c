@@ -379,7 +379,13 @@ static qs_log_form form_of(qs_log_phrase first) {
     }
 }
 
-static bool read_report(qs_log_parser *p, qs_str head) {
+static bool begins_line(const qs_log_parser *p) {
+    size_t at = p->at;
+    while (at > 0 && p->s.p[at - 1] == ' ') at--;
+    return at == 0 || p->s.p[at - 1] == '\n';
+}
+
+static bool read_report(qs_log_parser *p, qs_str head, size_t *rest) {
     qs_log_phrase first = QS_PHRASE_NONE;
     size_t text_end = p->s.n;
     while (text_end > 0 && qs_log_is_blank(p->s.p[text_end - 1])) text_end--;
@@ -388,18 +394,20 @@ static bool read_report(qs_log_parser *p, qs_str head) {
         bool partial = false;
         qs_log_phrase phrase = qs_log_phrase_at(p->s, p->at, &end, &partial);
         if (phrase == QS_PHRASE_NONE) {
-            if (partial && text_end >= p->at + CUT_PHRASE) p->log->truncated = true;
+            if (partial && text_end >= p->at + CUT_PHRASE && begins_line(p)) p->log->truncated = true;
             p->at++;
             continue;
         }
         if (first == QS_PHRASE_NONE) p->log->form = form_of(first = phrase);
         p->at = end;
         if (!read_phrase(p, phrase, head)) return false;
+        *rest = p->s.n - p->at;
     }
     return true;
 }
 
-bool qs_log_read_report(qs_str head, qs_str raw, const qs_limits *limits, qs_error_log **out, qs_err *e) {
+bool qs_log_read_report(qs_str head, qs_str raw, const qs_limits *limits, qs_error_log **out, size_t *rest,
+                        qs_err *e) {
     qs_buf text = {0}, lines = {0};
     qs_log_parser p = {.ndim = (uint32_t)limits->ndim, .err = e};
     bool ok = false;
@@ -410,7 +418,7 @@ bool qs_log_read_report(qs_str head, qs_str raw, const qs_limits *limits, qs_err
     }
     p.s = qs_buf_str(&text);
     p.log->excerpt = qs_arena_str(&p.log->arena, qs_str_sub(raw, 0, EXCERPT));
-    ok = p.log->excerpt.p ? read_report(&p, head) : qs_nomem(e);
+    ok = p.log->excerpt.p ? read_report(&p, head, rest) : qs_nomem(e);
 done:
     qs_buf_free(&lines);
     qs_buf_free(&text);

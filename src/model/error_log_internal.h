@@ -8,7 +8,8 @@
 
 /* Reads the report that `raw` begins with; `head` is what stands before it in its line. What is cut off or
  * makes no sense is left out; fails only when memory is out. */
-bool qs_log_read_report(qs_str head, qs_str raw, const qs_limits *limits, qs_error_log **out, qs_err *e);
+bool qs_log_read_report(qs_str head, qs_str raw, const qs_limits *limits, qs_error_log **out, size_t *rest,
+                        qs_err *e);
 
 /* A report being read: cleaned text in, lists out. */
 typedef struct qs_log_parser {

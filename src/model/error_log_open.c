@@ -8,16 +8,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BLOCK = 256 << 10, HEAD = 1 << 10 };
+enum { BLOCK = 256 << 10, HEAD = 1 << 10, LOOK = 1 << 20 };
 
 typedef struct finder {
     const qs_limits *limits;
-    qs_buf text;    /* from the report's beginning, or what may still become a phrase */
-    size_t scanned; /* of text */
-    bool mid_line;  /* text[0] does not begin a line */
-    int open;       /* how strongly the report at text[0] was announced; 0: there is none */
-    bool
-        cut; /* the report is longer than the limit, and the rest was thrown away; or its beginning is lost */
+    qs_buf text;           /* from the report's beginning, or what may still become a phrase */
+    size_t scanned;        /* of text */
+    bool mid_line;         /* text[0] does not begin a line */
+    int open;              /* how strongly the report at text[0] was announced; 0: there is none */
+    bool cut;              /* the report's beginning is lost, or it is longer than the limit */
+    size_t look_at;        /* length of the text at which the report may be over */
     uint64_t offset, line; /* of text[0] in the log; lines from 0 */
     uint64_t report_offset, report_line;
     qs_buf head; /* of the line that the report begins in; at most HEAD bytes, or it is not kept */
@@ -45,12 +45,9 @@ static bool supersedes(const qs_error_log *later, const qs_error_log *earlier) {
     return !same_model || weight(later) >= weight(earlier);
 }
 
-static bool end_report(finder *f, size_t end) {
-    qs_error_log *log = NULL;
-    if (!f->open) return true;
-    qs_str raw = {f->text.p, end};
+/* The report is over; it is closed here, or kept. */
+static void take_report(finder *f, qs_error_log *log) {
     f->open = 0;
-    if (!qs_log_read_report(qs_buf_str(&f->head), raw, f->limits, &log, f->err)) return false;
     log->truncated |= f->cut;
     log->offset = f->report_offset;
     log->line = f->report_line + 1;
@@ -65,6 +62,33 @@ static bool end_report(finder *f, size_t end) {
     } else {
         qs_error_log_close(log);
     }
+}
+
+static bool read_open(finder *f, size_t end, qs_error_log **log, size_t *rest) {
+    return qs_log_read_report(qs_buf_str(&f->head), (qs_str){f->text.p, end}, f->limits, log, rest, f->err);
+}
+
+static bool end_report(finder *f, size_t end) {
+    qs_error_log *log = NULL;
+    size_t rest = 0;
+    if (!f->open) return true;
+    if (!read_open(f, end, &log, &rest)) return false;
+    take_report(f, log);
+    return true;
+}
+
+/* A log that goes on for long after a report is not kept: the report is over when so much else followed it.
+ * Looked at each time the text has doubled. */
+static bool end_if_over(finder *f) {
+    qs_error_log *log = NULL;
+    size_t rest = 0;
+    if (!f->open || f->text.n < f->look_at) return true;
+    if (!read_open(f, f->scanned, &log, &rest)) return false;
+    f->look_at = 2 * f->text.n;
+    if (rest >= f->text.n / 2)
+        take_report(f, log);
+    else
+        qs_error_log_close(log);
     return true;
 }
 
@@ -103,6 +127,7 @@ static bool start_report(finder *f, size_t at, int strength) {
     forget(f, at);
     f->open = strength;
     f->cut = headless;
+    f->look_at = LOOK;
     f->report_offset = f->offset;
     f->report_line = f->line;
     return true;
@@ -138,7 +163,7 @@ static bool feed(finder *f, const char *p, size_t n) {
     qs_log_decode(&f->decoder, p, n, &f->text);
     if (f->text.failed || !qs_log_others_feed(&f->others, f->text.p + had, f->text.n - had))
         return qs_nomem(f->err);
-    if (!scan(f, false)) return false;
+    if (!scan(f, false) || !end_if_over(f)) return false;
     if (!f->open && f->scanned) forget(f, line_start(f, f->scanned));
     if (f->open && f->text.n > f->limits->json_bytes) {
         f->cut = true;

@@ -614,6 +614,42 @@ static void streams_across_blocks(void **state) {
     }
 }
 
+/* The last word of a log may be one that a phrase begins with. */
+static void the_end_of_a_log_is_no_cut(void **state) {
+    (void)state;
+    qs_buf b = {0};
+    qs_buf_addf(&b, "%s\n    + FullyQualifiedErrorId : NativeCommandError\n", strict);
+    assert_is_strict_n(b.p, b.n);
+    qs_buf_free(&b);
+}
+
+/* What follows a report for megabytes does not make it look cut off, nor is it kept; a list that is long is.
+ */
+static void a_long_log_ends_a_report(void **state) {
+    (void)state;
+    qs_limits limits = QS_LIMITS_DEFAULT;
+    qs_error_log *log = NULL;
+    qs_err e = QS_ERR_INIT;
+    qs_buf b = {0};
+    limits.json_bytes = 4 << 20;
+    qs_buf_addz(&b, strict);
+    for (int i = 0; b.n < (10u << 20); i++) qs_buf_addf(&b, "\nepoch %d, \"loss\" 0.5, size Missing", i);
+    assert_true(qs_error_log_parse(b.p, b.n, &limits, &log, &e));
+    assert_int_equal(log->missing.n, 3);
+    assert_false(log->truncated);
+    qs_error_log_close(log);
+    b.n = 0;
+    qs_buf_addz(&b, "Error(s) in loading state_dict for Net:\n\tMissing key(s) in state_dict: \"k\"");
+    for (int i = 0; i < 90000; i++) qs_buf_addf(&b, ", \"layers.%d.block.attention.weight\"", i);
+    qs_buf_addz(&b, ". \n\tUnexpected key(s) in state_dict: \"x\". \n");
+    assert_true(qs_error_log_parse(b.p, b.n, &limits, &log, &e));
+    assert_int_equal(log->missing.n, 90001);
+    assert_int_equal(log->unexpected.n, 1);
+    assert_false(log->truncated);
+    qs_error_log_close(log);
+    qs_buf_free(&b);
+}
+
 static void makes_a_partial_target(void **state) {
     (void)state;
     char path[] = "/tmp/qatscope-log-XXXXXX";
@@ -734,6 +770,8 @@ int main(void) {
         cmocka_unit_test(later_success_is_said),
         cmocka_unit_test(says_when_there_is_none),
         cmocka_unit_test(streams_across_blocks),
+        cmocka_unit_test(the_end_of_a_log_is_no_cut),
+        cmocka_unit_test(a_long_log_ends_a_report),
         cmocka_unit_test(makes_a_partial_target),
         cmocka_unit_test(reads_given_cases),
     };
