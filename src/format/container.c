@@ -29,6 +29,7 @@ struct qs_container {
     qs_record *records;
     struct cache *cache;
     bool big_endian;
+    uint64_t trailing;   /* bytes of the file after the archive */
     uint32_t *by_number; /* [count] record data/0 ... data/count-1, UINT32_MAX if there is none */
     qs_map names;        /* of all the others */
     qs_parts *parts;     /* instead of a directory, for files that are no archives */
@@ -72,6 +73,10 @@ qs_file_kind qs_container_kind(const qs_container *c) {
 }
 bool qs_container_big_endian(const qs_container *c) {
     return c->big_endian;
+}
+
+uint64_t qs_container_trailing(const qs_container *c) {
+    return c->trailing;
 }
 qs_str qs_container_prefix(const qs_container *c) {
     return c->prefix;
@@ -352,10 +357,10 @@ static bool find_kind(qs_container *c, qs_err *e) {
     return true;
 }
 
-static bool check_all(const qs_container *c, qs_err *e) {
+static bool check_all(const qs_container *c, uint64_t size, qs_err *e) {
     for (uint32_t i = 0; i < c->count; i++)
         if (!qs_zip_local(c->file, &c->entries[i], e)) return false;
-    return qs_zip_cross_check(c->file, c->entries, c->count, e);
+    return qs_zip_cross_check(c->file, size, c->entries, c->count, e);
 }
 
 bool qs_container_open(qs_file *f, const qs_limits *limits, qs_container **out, qs_err *e) {
@@ -371,7 +376,8 @@ bool qs_container_open(qs_file *f, const qs_limits *limits, qs_container **out, 
     bool ok = qs_zip_find_end(f, &end, e) && qs_zip_read_dir(f, &end, limits, &c->directory, &c->entries, e);
     if (ok) c->count = (uint32_t)end.entries;
     ok = ok && add_records(c, e) && find_kind(c, e) && check_version(c, e) && check_byteorder(c, e);
-    ok = ok && (c->count > CROSS_CHECK_MAX || check_all(c, e));
+    ok = ok && (c->count > CROSS_CHECK_MAX || check_all(c, end.size, e));
+    if (ok) c->trailing = qs_file_size(f) - end.size;
     if (!ok) {
         qs_container_close(c);
         return false;

@@ -48,6 +48,8 @@ bool qs_container_uses(const qs_container *c, const char *path);
 qs_file_kind qs_container_kind(const qs_container *c);
 /* What the `byteorder` record says: multi-byte elements are to be swapped, as torch does since 2.1. */
 bool qs_container_big_endian(const qs_container *c);
+/* Bytes of the file behind a zip archive: torch passes over them (as over a download's padding), and so do we. */
+uint64_t qs_container_trailing(const qs_container *c);
 qs_str qs_container_prefix(const qs_container *c); /* "archive", without the slash */
 
 typedef struct qs_record {

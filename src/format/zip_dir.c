@@ -15,7 +15,9 @@ enum {
     LOCATOR_SIZE = 20,
     CENTRAL_SIZE = 46,
     LOCAL_SIZE = 30,
-    COMMENT_MAX = 65535
+    /* miniz looks in blocks of 4096 bytes that overlap by 3, until one begins 65535 + 22 bytes before the
+     * file's end or earlier. */
+    SEARCH = 4096 + 16 * 4093
 };
 
 static uint16_t u16(const char *p) {
@@ -37,7 +39,7 @@ static bool broken(const qs_file *f, qs_err *e, const char *why) {
 /* Offset of the last end record, as miniz looks for it: from the end backwards. */
 static bool last_end(const qs_file *f, uint64_t *at, char rec[END_SIZE], qs_err *e) {
     uint64_t size = qs_file_size(f);
-    size_t n = size < END_SIZE + COMMENT_MAX ? (size_t)size : END_SIZE + COMMENT_MAX;
+    size_t n = size < SEARCH ? (size_t)size : SEARCH;
     char *tail = malloc(n);
     if (!tail) return qs_nomem(e);
     bool ok = qs_file_read(f, size - n, tail, n, e), found = false;
@@ -90,8 +92,8 @@ bool qs_zip_find_end(const qs_file *f, qs_zip_end *out, qs_err *e) {
     *out = (qs_zip_end){0};
     if (!last_end(f, &at, rec, e)) return false;
     out->found = true;
-    if (at + END_SIZE + u16(rec + 20) != qs_file_size(f))
-        return broken(f, e, "its last end record does not end at the end of the file");
+    out->size = at + END_SIZE + u16(rec + 20);
+    if (out->size > qs_file_size(f)) return broken(f, e, "the comment of its last end record is cut short");
     if (u16(rec + 4) != u16(rec + 6) || u16(rec + 8) != u16(rec + 10))
         return broken(f, e, "it claims to span several disks");
     out->entries = u16(rec + 10);
@@ -301,7 +303,7 @@ static bool same_entries(const qs_file *f, zip_t *z, const qs_zip_entry *v, uint
 }
 
 /* The stream closes a descriptor of its own, and moves the offset, which pread does not use. */
-static zip_t *open_consistent(const qs_file *f, zip_error_t *why) {
+static zip_t *open_consistent(const qs_file *f, uint64_t size, zip_error_t *why) {
     int fd = dup(qs_file_fd(f));
     FILE *stream = fd < 0 ? NULL : fdopen(fd, "rb");
     if (!stream) {
@@ -309,8 +311,7 @@ static zip_t *open_consistent(const qs_file *f, zip_error_t *why) {
         if (fd >= 0) close(fd);
         return NULL;
     }
-    zip_source_t *source =
-        zip_source_filep_create(stream, qs_file_base(f), (zip_int64_t)qs_file_size(f), why);
+    zip_source_t *source = zip_source_filep_create(stream, qs_file_base(f), (zip_int64_t)size, why);
     if (!source) {
         fclose(stream);
         return NULL;
@@ -320,13 +321,13 @@ static zip_t *open_consistent(const qs_file *f, zip_error_t *why) {
     return z;
 }
 
-bool qs_zip_cross_check(const qs_file *f, const qs_zip_entry *entries, uint64_t n, qs_err *e) {
+bool qs_zip_cross_check(const qs_file *f, uint64_t size, const qs_zip_entry *entries, uint64_t n, qs_err *e) {
     /* libzip calls mktime for each entry, and glibc reads the time zone file again each time while TZ is
      * unset: two thirds of the time to open a checkpoint. This value means what an unset TZ means. */
     if (setenv("TZ", ":/etc/localtime", 0) != 0) return qs_nomem(e);
     zip_error_t why;
     zip_error_init(&why);
-    zip_t *z = open_consistent(f, &why);
+    zip_t *z = open_consistent(f, size, &why);
     if (!z) {
         int code = zip_error_code_zip(&why);
         qs_fail(e, code == ZIP_ER_MEMORY ? QS_E_NOMEM : QS_E_INPUT,

@@ -11,9 +11,11 @@
 typedef struct qs_zip_end {
     bool found; /* an end record is there; set on failure too */
     uint64_t entries, directory, directory_size;
+    uint64_t size; /* of the archive: bytes may follow it in the file, which torch passes over as well */
 } qs_zip_end;
 
-/* Errors: no end record; one that disagrees with itself, with its zip64 twin or with the file's size. */
+/* The last end record within 69,584 bytes of the file's end counts, as for torch. Errors: there is none; it
+ * disagrees with itself, with its zip64 twin or with the file's size. */
 bool qs_zip_find_end(const qs_file *f, qs_zip_end *out, qs_err *e);
 
 typedef struct qs_zip_entry {
@@ -34,7 +36,8 @@ bool qs_zip_read_dir(const qs_file *f, const qs_zip_end *end, const qs_limits *l
                      qs_zip_entry **entries, qs_err *e);
 /* Reads the local header once and checks that it agrees with the directory; sets x->data. */
 bool qs_zip_local(const qs_file *f, qs_zip_entry *x, qs_err *e);
-/* A second opinion: libzip with its consistency check must see the same entries. */
-bool qs_zip_cross_check(const qs_file *f, const qs_zip_entry *entries, uint64_t n, qs_err *e);
+/* A second opinion: libzip with its consistency check must see the same entries in the file's first `size`
+ * bytes. */
+bool qs_zip_cross_check(const qs_file *f, uint64_t size, const qs_zip_entry *entries, uint64_t n, qs_err *e);
 
 #endif

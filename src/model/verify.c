@@ -166,6 +166,10 @@ static bool check_tensors(verifier *x) {
 
 static bool check_layout(verifier *x) {
     const qs_verify *v = x->v;
+    uint64_t trailing = qs_container_trailing(x->box);
+    if (trailing &&
+        !note(x, "%" PRIu64 " bytes behind the archive belong to nothing; torch passes over them", trailing))
+        return false;
     if (v->crc_off && !note(x, "%u records have no CRC: torch wrote them with it switched off", v->crc_off))
         return false;
     if (v->deflated &&
