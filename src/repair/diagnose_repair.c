@@ -432,7 +432,7 @@ static bool repair_init(qs_doctor *x, bool *done) {
     return ok;
 }
 
-enum { ROUNDS = 6 };
+enum { ROUNDS = 10 };
 
 /* A repair can bring the next one to light (a prefix hides float -> QAT), so renames are looked for in
  * rounds. */
@@ -441,9 +441,9 @@ bool qs_diag_treat(qs_doctor *x, const qs_diag_facts *f) {
     if (!repair_versions(x, true, &versions) || !repair_profiled(x) || !repair_prefix(x, &done)) return false;
     done = true;
     for (int round = 0; round < ROUNDS && done; round++) {
-        bool numbers, names;
-        if (!repair_numbers(x, &numbers) || !repair_names(x, &names)) return false;
-        done = numbers || names;
+        if (!repair_numbers(x, &done)) return false;
+        if (done) continue; /* lists in these lists may be numbered otherwise, too */
+        if (!repair_names(x, &done)) return false;
     }
     qs_str one, other;
     if (qs_matches_copies(x->t.m, &one, &other)) return true; /* half of either copy is none */

@@ -70,7 +70,8 @@ bool qs_match_collect_foreign(qs_matcher *m, const char *taken, qs_err *e);
  */
 bool qs_match_collect_weak(qs_matcher *m, const char *taken, qs_err *e);
 /* Candidates that pair the blocks of a list by number, where a block of the list has no other and may be the
- * one the model lacks: no longer safe, and half as likely. */
+ * one the model lacks: no longer safe, and half as likely. `taken` has a byte a row: those found before are
+ * no longer in doubt, and in their place. */
 bool qs_match_doubt_numbers(qs_matcher *m, const char *taken, qs_err *e);
 bool qs_match_add(qs_matcher *m, uint32_t from, uint32_t to, double confidence, const char *reason,
                   bool structural, qs_err *e);

@@ -79,11 +79,15 @@ static bool find_modules(modules *x) {
     return true;
 }
 
-/* Has the model a module of this name? */
+/* The node of the model's module of this name, or QS_NO_INDEX. */
+static uint32_t module_of(const modules *x, qs_str name) {
+    uint32_t node = x->sep == '.' ? qs_compare_find_module(x->m->c, name) : qs_map_get(&x->modules, name);
+    bool known = node != QS_NO_INDEX && node != QS_MAP_NONE && qs_compare_node(x->m->c, node)->count_m > 0;
+    return known ? node : QS_NO_INDEX;
+}
+
 static bool is_module(const modules *x, qs_str name) {
-    if (x->sep != '.') return qs_map_get(&x->modules, name) != QS_MAP_NONE;
-    uint32_t node = qs_compare_find_module(x->m->c, name);
-    return node != QS_NO_INDEX && qs_compare_node(x->m->c, node)->count_m > 0;
+    return module_of(x, name) != QS_NO_INDEX;
 }
 
 /* "gamma" is compared as "weight", if the model lacks a weight somewhere and knows no gamma. */
@@ -368,6 +372,13 @@ static bool find_blocks(modules *x, side *s, qs_str head, bool *numbers) {
     return true;
 }
 
+/* Is some of the model's list in its place already? Then what is left of it has an order of its own. */
+static bool is_begun(const modules *x, qs_str list) {
+    uint32_t node = module_of(x, list);
+    range r = below(x, &x->to, list);
+    return node != QS_NO_INDEX && qs_compare_node(x->m->c, node)->count_m > r.end - r.first;
+}
+
 /* Blocks that are numbered otherwise must not be paired by number: by order if there are as many, else not at
  * all. */
 static bool find_numbering(modules *x, change *c, bool *good) {
@@ -377,6 +388,7 @@ static bool find_numbering(modules *x, change *c, bool *good) {
     *good = !a || !b || x->from.blocks.n == x->to.blocks.n;
     for (size_t i = 0; a && b && *good && i < x->from.blocks.n; i++)
         c->ranked |= x->from.blocks.v[i].number != x->to.blocks.v[i].number;
+    if (c->ranked && is_begun(x, c->to)) *good = false;
     return true;
 }
 
@@ -459,6 +471,25 @@ static bool is_renumbering(const modules *x, const change *c) {
     return qs_name_number(rest_of(c->from, a), &was) && qs_name_number(rest_of(c->to, b), &now) && was != now;
 }
 
+/* p.cv2 for q.cv3, where the model has a q.cv2 as well: the module has a namesake, and would not be called
+ * otherwise. */
+static bool has_namesake(modules *x, const change *c) {
+    qs_str a = c->from, b = c->to, was = {"", 0}, now = {"", 0};
+    while (a.n && b.n && qs_str_eq(was, now)) {
+        qs_str up_a = parent_of(x, a), up_b = parent_of(x, b);
+        was = rest_of(a, up_a);
+        now = rest_of(b, up_b);
+        a = up_a;
+        b = up_b;
+    }
+    if (!was.n || qs_str_eq(was, now)) return false;
+    x->name.n = 0;
+    qs_buf_add(&x->name, b);
+    if (b.n) qs_buf_addc(&x->name, x->sep);
+    qs_buf_add(&x->name, was);
+    return !x->name.failed && is_module(x, qs_buf_str(&x->name));
+}
+
 /* X for X.inner, or X.inner for X: a wrapper nobody told us of. */
 static bool is_infix(const modules *x, const change *c) {
     return (c->from.n > c->to.n && is_below(x, c->from, c->to)) ||
@@ -524,12 +555,12 @@ static bool keep_believable(modules *x) {
         bool good;
         /* blocks that have kept their place tell about the others: qs_match_renumber sees all of them, unless
          * there is a prefix */
-        bool prefix = x->m->prefix.strip.n || x->m->prefix.add.n;
-        if (x->sep == '.' && !prefix && qs_str_eq(c.from, c.to)) continue;
+        if (x->sep == '.' && !x->m->prefix_sure && qs_str_eq(c.from, c.to)) continue;
         if (is_renumbering(x, &c)) {
             if (change_id(x, parent_of(x, c.from), parent_of(x, c.to)) == QS_MAP_NONE) return qs_nomem(x->e);
             continue;
         }
+        if (has_namesake(x, &c)) continue;
         if (!find_numbering(x, &c, &good)) return false;
         if (!good) continue;
         if (!find_apart(x, &c)) return false;
