@@ -118,7 +118,12 @@ static void say_nothing_found(qs_doctor *x, const qs_compare *c, const qs_diag_f
                     "then load");
         return;
     }
-    if (f->shapes && !f->missing && !f->unexpected)
+    if (qs_manifest_cut_off(qs_resolution_input(qs_compare_resolution(c))->target))
+        qs_diag_say(x, QS_DIAG_OTHER,
+                    "the log is cut off: %u missing and %u unexpected keys are not all; the whole of it is "
+                    "needed, or the model's manifest (-m)",
+                    f->missing, f->unexpected);
+    else if (f->shapes && !f->missing && !f->unexpected)
         say_shapes(x, c, f);
     else if (f->ok * 2 < f->wanted)
         qs_diag_say(x, QS_DIAG_OTHER, "another model: only %u of the %u keys it expects are here", f->ok,
