@@ -42,6 +42,8 @@ bool qs_log_add_mismatch(qs_log_parser *p, qs_str key, bool known, qs_shape in_c
 /* What libraries print that load with strict=False; `head` is what stands before the report in its line. */
 bool qs_log_read_library(qs_log_parser *p, qs_log_phrase phrase, qs_str head);
 
+uint64_t qs_log_count_lines(const char *p, size_t n);
+
 /* The last of the failures of log_other.def in a stream of text. Zero-initialise; free `text`. */
 enum { QS_LOG_OTHER_MAX = 128 }; /* longer than any phrase */
 typedef struct qs_log_others {

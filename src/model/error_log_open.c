@@ -94,7 +94,7 @@ static bool end_if_over(finder *f) {
 
 /* Throw the first n bytes of the text away. */
 static void forget(finder *f, size_t n) {
-    for (size_t i = 0; i < n; i++) f->line += f->text.p[i] == '\n';
+    f->line += qs_log_count_lines(f->text.p, n);
     f->offset += n;
     if (n) f->mid_line = f->text.p[n - 1] != '\n';
     f->text.n -= n;

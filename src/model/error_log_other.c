@@ -10,7 +10,7 @@ static const struct {
 };
 enum { OTHERS = sizeof others / sizeof *others };
 
-static uint64_t count_lines(const char *p, size_t n) {
+uint64_t qs_log_count_lines(const char *p, size_t n) {
     uint64_t lines = 0;
     for (const char *end = p + n; p < end && (p = memchr(p, '\n', (size_t)(end - p))); p++) lines++;
     return lines;
@@ -34,7 +34,7 @@ static void look(qs_log_others *o, qs_str s) {
         if (at == SIZE_MAX || (best != SIZE_MAX && at < best)) continue;
         best = at;
         o->found = i + 1;
-        o->line = o->lines + count_lines(s.p, at) + 1;
+        o->line = o->lines + qs_log_count_lines(s.p, at) + 1;
     }
 }
 
@@ -44,7 +44,7 @@ bool qs_log_others_feed(qs_log_others *o, const char *p, size_t n) {
     if (o->text.failed) return false;
     look(o, qs_buf_str(&o->text));
     size_t keep = o->text.n < QS_LOG_OTHER_MAX ? o->text.n : QS_LOG_OTHER_MAX, gone = o->text.n - keep;
-    o->lines += count_lines(o->text.p, gone);
+    o->lines += qs_log_count_lines(o->text.p, gone);
     memmove(o->text.p, o->text.p + gone, keep);
     o->text.n = keep;
     return true;

@@ -104,6 +104,7 @@ size_t qs_log_words_at(qs_str s, size_t at, const char *words, bool *partial) {
 qs_log_phrase qs_log_phrase_at(qs_str s, size_t at, size_t *end, bool *partial) {
     if (at >= s.n || !qs_log_may_begin(s, at)) return QS_PHRASE_NONE;
     size_t second = skip_blank(s, at + 1);
+    if (second < s.n && !qs_log_is_second(s.p[at], s.p[second])) return QS_PHRASE_NONE;
     for (size_t i = 1; i < sizeof phrases / sizeof *phrases; i++) {
         if (phrases[i].words[0] != s.p[at]) continue;
         if (second < s.n && phrases[i].words[1] != s.p[second]) continue;

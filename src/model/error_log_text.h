@@ -42,11 +42,12 @@ static inline char qs_log_second_letter(char first) {
     default: return 0;
     }
 }
+static inline bool qs_log_is_second(char first, char c) {
+    return c == qs_log_second_letter(first) || (c == 'k' && first == 'S');
+}
 static inline bool qs_log_may_begin(qs_str s, size_t at) {
-    char second = qs_log_second_letter(s.p[at]);
-    if (!second || at + 1 >= s.n) return second != 0;
-    char next = s.p[at + 1];
-    return next == second || (next == 'k' && s.p[at] == 'S') || qs_log_may_be_blank(next);
+    if (!qs_log_second_letter(s.p[at])) return false;
+    return at + 1 >= s.n || qs_log_is_second(s.p[at], s.p[at + 1]) || qs_log_may_be_blank(s.p[at + 1]);
 }
 
 /* The phrase that starts exactly at s[at], its end in *end. *partial: the text ends in the middle of one. */
