@@ -64,6 +64,13 @@ static void add_blanks_of_name(qs_log_parser *p) {
     if (!broken) qs_buf_add(&p->word, qs_str_sub(p->s, from, p->at));
 }
 
+/* Is the comma here one between names: blanks and a quote after it? */
+static bool next_name_after(const qs_log_parser *p) {
+    size_t at = p->at + 1;
+    while (at < p->s.n && qs_log_is_blank(p->s.p[at])) at++;
+    return at > p->at + 1 && at < p->s.n && (p->s.p[at] == '"' || p->s.p[at] == '\'');
+}
+
 /* The rest of a name whose opening quote was read. False: the text ends, or a name cannot be that long. */
 static bool read_quoted(qs_log_parser *p, char quote) {
     qs_log_start_word(p);
@@ -74,8 +81,7 @@ static bool read_quoted(qs_log_parser *p, char quote) {
             return true;
         }
         if (dots_at(p, p->at)) return false;
-        if (c == ',' && p->at + 1 < p->s.n && qs_log_is_blank(p->s.p[p->at + 1]))
-            return true; /* its quote is lost */
+        if (c == ',' && next_name_after(p)) return true; /* its quote is lost */
         if (qs_log_is_blank(c)) {
             add_blanks_of_name(p);
             continue;

@@ -353,6 +353,12 @@ static void reads_old_and_other_forms(void **state) {
         qs_log_form form;
         const char *missing, *unexpected;
     } cases[] = {
+        {"Error(s) in loading state_dict for Net:\n\tMissing key(s) in state_dict: \"odd,name\", \"lost, "
+         "\"q/r[0]|s\", "
+         "\"d'e\". ",
+         QS_LOG_FORM_STRICT, "odd,name lost q/r[0]|s d'e", ""},
+        {"Error(s) in loading state_dict for Net:\n\tUnexpected key(s) in state_dict: \"odd, name\", \"b\". ",
+         QS_LOG_FORM_STRICT, "", "odd, name b"},
         {"_IncompatibleKeys(missing_keys=['a.w', 'b'], unexpected_keys=['c'])", QS_LOG_FORM_INCOMPATIBLE,
          "a.w b", "c"},
         {"_IncompatibleKeys(missing_keys=[], unexpected_keys=['c'])", QS_LOG_FORM_INCOMPATIBLE, "", "c"},
