@@ -18,11 +18,23 @@ static const struct {
 #undef QS_EVIDENCE
 };
 
+static const struct {
+    qs_str key;
+    const char *label, *name;
+} top_keys[] = {
+#define QS_TOP_KEY(key, label, name) {{key, sizeof key - 1}, label, name},
+#include "model/provenance.def"
+#undef QS_TOP_KEY
+};
+
+enum { TOP_KEYS = sizeof top_keys / sizeof *top_keys };
+
 typedef struct finder {
     const qs_checkpoint *c;
     const qs_graph *g;
     qs_provenance *p;
     bool seen[EVIDENCE_COUNT];
+    qs_node top[TOP_KEYS]; /* their values; QS_NODE_NONE */
     qs_err *err;
 } finder;
 
@@ -206,9 +218,20 @@ static bool look_at_classes(finder *f) {
     return true;
 }
 
-static bool add_top_key(finder *f, const char *key, const char *label, const char *name) {
+/* All of them in one pass: the top level may be a state dict of a hundred thousand. Python keeps the last. */
+static void find_top_keys(finder *f) {
+    qs_node root = qs_graph_root(f->g);
+    for (size_t i = 0; i < qs_node_pairs(f->g, root); i++) {
+        qs_node n = qs_node_key(f->g, root, i);
+        qs_str key = qs_node_kind_of(f->g, n) == QS_NODE_STR ? qs_node_str(f->g, n) : (qs_str){0};
+        for (size_t k = 0; k < TOP_KEYS; k++)
+            if (qs_str_eq(key, top_keys[k].key)) f->top[k] = qs_node_value(f->g, root, i);
+    }
+}
+
+static bool add_top_key(finder *f, size_t k) {
     char value[120], text[300];
-    qs_node n = qs_node_get(f->g, qs_graph_root(f->g), key);
+    qs_node n = f->top[k];
     qs_node_kind kind = qs_node_kind_of(f->g, n);
     bool text_like = kind == QS_NODE_STR && qs_node_str(f->g, n).n <= 100;
     if (!text_like && kind != QS_NODE_INT && kind != QS_NODE_FLOAT) return true;
@@ -216,21 +239,14 @@ static bool add_top_key(finder *f, const char *key, const char *label, const cha
         qs_str_printable(qs_node_str(f->g, n), value, sizeof value);
     else
         qs_node_describe(f->g, n, value, sizeof value);
-    snprintf(text, sizeof text, "%s%s%s (%s)", name, *name ? " " : "", value, key);
-    return add_fact(f, label, qs_str_of(text));
+    const char *name = top_keys[k].name;
+    snprintf(text, sizeof text, "%s%s%s (%s)", name, *name ? " " : "", value, top_keys[k].key.p);
+    return add_fact(f, top_keys[k].label, qs_str_of(text));
 }
 
 static bool look_at_top(finder *f, const char *label) {
-    static const struct {
-        const char *key, *label, *name;
-    } keys[] = {
-#define QS_TOP_KEY(key, label, name) {key, label, name},
-#include "model/provenance.def"
-#undef QS_TOP_KEY
-    };
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (strcmp(keys[i].label, label) == 0 && !add_top_key(f, keys[i].key, label, keys[i].name))
-            return false;
+    for (size_t k = 0; k < TOP_KEYS; k++)
+        if (strcmp(top_keys[k].label, label) == 0 && !add_top_key(f, k)) return false;
     return true;
 }
 
@@ -276,6 +292,7 @@ static bool find_all(finder *f) {
     if (!look_at_container(f)) return false;
     look_at_versions(f);
     look_at_modules(f);
+    find_top_keys(f);
     size_t wrappers = f->p->facts.n;
     if (!look_at_entries(f) || !look_at_average(f)) return false;
     size_t n = f->p->facts.n - wrappers;
