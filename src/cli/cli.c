@@ -367,7 +367,8 @@ qs_parse qs_cli_parse(int argc, char **argv, const qs_opt *opts, size_t n, const
     opterr = 0;
     for (int code; (code = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {
         bool short_help = code == '?' && optopt == 'h'; /* no command has an -h of its own */
-        if (short_help || code == OPT_HELP) return print_help_as(optarg, name, opts, n) ? QS_PARSE_DONE : QS_PARSE_BAD;
+        if (short_help || code == OPT_HELP)
+            return print_help_as(optarg, name, opts, n) ? QS_PARSE_DONE : QS_PARSE_BAD;
         const qs_opt *o = code == '?' || code == ':' ? NULL : option_of(code, opts, n);
         if (!o) complain(code, argv, opts, n);
         if (o && o->kind == QS_OPT_LIMIT && strcmp(optarg, "help") == 0)
@@ -452,6 +453,7 @@ static bool open_log(qs_session *s, const char *b, const qs_cli_common *common, 
     if (!summary) return qs_nomem(e);
     bool ok = qs_session_open_log(s, common->log, common->manifest || b, summary, e);
     if (ok && !common->quiet) qs_cli_tell_log(common->log, summary);
+    if (ok && common->log_says) *common->log_says = *summary;
     free(summary);
     return ok;
 }

@@ -75,6 +75,7 @@ int qs_cli_fail(const qs_err *e);
 /* Options that most commands take; put QS_CLI_COMMON(&c) into the table. */
 typedef struct qs_cli_common {
     const char *manifest, *log, *root, *color;
+    qs_log_summary *log_says; /* qs_cli_session puts what the log says there, if not NULL */
     bool json, quiet, ascii;
     qs_limits limits; /* 0 where --limit does not say */
 } qs_cli_common;

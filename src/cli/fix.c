@@ -1,6 +1,7 @@
 /* qatscope fix: diagnose, repair and save without a screen. */
 #include "cli/cli.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -40,6 +41,7 @@ typedef struct fix_report {
     assumptions assumed;
     char refused[512]; /* why the first quantizer key still missing was not made; "" if none is */
     bool saved;
+    qs_log_summary log;
 } fix_report;
 
 static standing stand(const qs_session *s) {
@@ -226,10 +228,28 @@ static void json_causes(qs_buf *b, const fix_report *r) {
     qs_buf_addz(b, "],\n");
 }
 
+/* What the log says, and how many keys of it the files contradict. */
+static void json_log(qs_buf *b, const char *path, const qs_log_summary *l) {
+    if (!path) {
+        qs_buf_addz(b, " \"log\": null,\n");
+        return;
+    }
+    qs_buf_addz(b, " \"log\": {\"model\": ");
+    qs_buf_add_json(b, qs_str_of(l->model));
+    qs_buf_addf(
+        b,
+        ", \"line\": %" PRIu64 ", \"missing\": %u, \"unexpected\": %u, \"shape\": %u, \"cut_off\": %s, "
+        "\"fitted_later\": %s, \"against_file\": %u, \"against_model\": %u},\n",
+        l->line, l->missing, l->unexpected, l->mismatched, l->truncated ? "true" : "false",
+        l->matched_later ? "true" : "false", l->missing_but_there + l->unexpected_not_there + l->other_shape,
+        l->not_expected + l->expected + l->other_model_shape);
+}
+
 static void print_json(const fix_args *a, const fix_report *r) {
     qs_buf b = {0};
     qs_buf_addz(&b, "{\n");
     json_text(&b, "input", a->pos[0]);
+    json_log(&b, a->common.log, &r->log);
     json_standing(&b, "before", &r->before);
     json_text(&b, "diagnosis", r->sentence);
     json_text(&b, "evidence", r->evidence);
@@ -315,7 +335,9 @@ static bool save(qs_session *s, const fix_args *a, fix_report *r, qs_err *e) {
 static int fix(const fix_args *a, const qs_session_options *opt) {
     fix_report r = {0};
     qs_err e = QS_ERR_INIT;
-    qs_session *s = qs_cli_session(opt, a->pos[0], a->pos[1], &a->common, &e);
+    qs_cli_common common = a->common;
+    common.log_says = &r.log;
+    qs_session *s = qs_cli_session(opt, a->pos[0], a->pos[1], &common, &e);
     bool ok = s && take_copy(s, a->copy, &e) && repair(s, opt, &r, &e) && save(s, a, &r, &e);
     qs_session_free(s);
     if (!ok) return qs_cli_fail(&e);

@@ -87,8 +87,15 @@ class Json(unittest.TestCase):
         with tempfile.TemporaryDirectory() as d:
             plan, out = os.path.join(d, "p.json"), os.path.join(d, "o.pt")
             run("fix", a, "-m", m, "-n", "--plan-out", plan)
+            log = os.path.join(d, "train.log")
+            with open(log, "w") as f:
+                f.write("Error(s) in loading state_dict for Net:\n\tMissing key(s) in state_dict: \"model.2.weight\", \"x")
+            said = json.loads(run("fix", a, b, "-n", "--log", log, "--json")[1])["log"]
+            self.assertEqual(said, {"model": "Net", "line": 1, "missing": 1, "unexpected": 0, "shape": 0, "cut_off": True,
+                                    "fitted_later": False, "against_file": 1, "against_model": 0})
             for command, runs in {
-                    "check": [[a, "-m", m, "--trace"], [a, b], [b, b]], "fix": [[a, "-m", m, "-n"], [b, a, "-n"], [a, b, "-o", out]],
+                    "check": [[a, "-m", m, "--trace"], [a, b], [b, b]], "fix": [[a, "-m", m, "-n"], [b, a, "-n"], [a, b, "-o", out],
+                                                                               [a, b, "-n", "--log", log]],
                     "apply": [[plan, a, "-m", m, "-o", out], [plan, b, "-n"]], "convert": [[a, "-o", out]],
                     "plan": [[plan, a, "-m", m], [plan, b]], "ls": [[a, "--quant"], [odd, "--values"], [train], [a, b]],
                     "diff": [[a, b, "--values"], [odd, odd_b, "--values"], [train, b, "--values"]],
