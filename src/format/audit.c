@@ -11,10 +11,21 @@ static const struct {
     const char *module, *name;
 } rules[] = {
 #define QS_AUDIT_RULE(CLASS, module, name) {QS_AUDIT_##CLASS, module, name},
+#define QS_AUDIT_MAKER(module, name)
 #include "format/audit.def"
 #undef QS_AUDIT_RULE
+#undef QS_AUDIT_MAKER
 };
-enum { RULES = sizeof rules / sizeof *rules };
+static const struct {
+    const char *module, *name;
+} makers[] = {
+#define QS_AUDIT_RULE(CLASS, module, name)
+#define QS_AUDIT_MAKER(module, name) {module, name},
+#include "format/audit.def"
+#undef QS_AUDIT_RULE
+#undef QS_AUDIT_MAKER
+};
+enum { RULES = sizeof rules / sizeof *rules, MAKERS = sizeof makers / sizeof *makers };
 
 const char *qs_audit_class_name(qs_audit_class c) {
     static const char *const names[] = {"torch", "data", "library", "code"};
@@ -85,6 +96,25 @@ qs_audit_class qs_audit_class_of(qs_str module, qs_str name) {
     }
     if (worst == QS_AUDIT_TORCH && name.n && memchr(name.p, '.', name.n)) return QS_AUDIT_LIBRARY;
     return worst;
+}
+
+/* By its name: classes begin with a capital. */
+static bool is_function(qs_str name) {
+    const char *dot = NULL;
+    for (size_t i = 0; i < name.n; i++)
+        if (name.p[i] == '.') dot = name.p + i + 1;
+    const char *p = dot ? dot : name.p, *end = name.p + name.n;
+    while (p < end && *p == '_') p++;
+    return p < end && *p >= 'a' && *p <= 'z';
+}
+
+/* Would a call of it run what the file chooses among all that is installed? */
+static bool is_chosen(qs_audit_class cls, qs_str module, qs_str name) {
+    bool attribute = name.n && memchr(name.p, '.', name.n) != NULL; /* a method is no plain data */
+    if (!is_function(name) || !(cls == QS_AUDIT_LIBRARY || (cls == QS_AUDIT_DATA && attribute))) return false;
+    for (size_t i = 0; i < MAKERS; i++)
+        if (module_matches(modern(module), makers[i].module) && matches(name, makers[i].name)) return false;
+    return true;
 }
 
 /* ---- items ---- */
@@ -182,6 +212,11 @@ static bool audit_call(auditor *d, qs_node n) {
         if (!item->why) item->cls = QS_AUDIT_LIBRARY; /* the first call of it: judged by its uses */
         item->why = "looks an attribute up";
         if (!is_plain_lookup(d, n, &call)) item->cls = QS_AUDIT_CODE;
+    }
+    if (qs_node_kind_of(d->g, n) == QS_NODE_REDUCE && !is_getattr(d, call.callable) &&
+        is_chosen(item->cls, module, name)) {
+        item->cls = QS_AUDIT_CODE;
+        item->why = "calls a function that the file chooses";
     }
     /* Making an instance of a nested class found by getattr is how Python 3 writes one; calling is not. */
     if (qs_node_kind_of(d->g, behind) != QS_NODE_GLOBAL ||

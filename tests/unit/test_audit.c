@@ -124,6 +124,46 @@ static void sees_patched_classes(void **state) {
     qs_audit_close(a);
 }
 
+/* No list of dangerous functions is complete: what a pickle calls of a library is the file's choice. Classes
+ * and the functions that libraries write into their own pickles are usual. */
+static void sees_functions_the_file_chooses(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        qs_audit_class cls;
+    } cases[] = {{"some.pkg\nrun_it", QS_AUDIT_CODE},
+                 {"some.pkg\n_run", QS_AUDIT_CODE},
+                 {"some.pkg\nThing.delete", QS_AUDIT_CODE},
+                 {"pathlib\nPath.unlink", QS_AUDIT_CODE},
+                 {"torch\nfrom_file", QS_AUDIT_CODE},
+                 {"some.pkg\nThing", QS_AUDIT_LIBRARY},
+                 {"some.pkg\n_Private", QS_AUDIT_LIBRARY},
+                 {"some.pkg\nOuter.Inner", QS_AUDIT_LIBRARY},
+                 {"functools\npartial", QS_AUDIT_LIBRARY},
+                 {"pandas._libs.arrays\n__pyx_unpickle_NDArrayBacked", QS_AUDIT_LIBRARY},
+                 {"pandas.core.indexes.base\n_new_Index", QS_AUDIT_LIBRARY},
+                 {"torch._utils\n_rebuild_tensor_v2", QS_AUDIT_TORCH},
+                 {"numpy.core.multiarray\nscalar", QS_AUDIT_DATA}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char pickle[160];
+        int n = snprintf(pickle, sizeof pickle,
+                         "\x80\x02"
+                         "c%s\n)R.",
+                         cases[i].name);
+        qs_audit *a = audit(pickle, (size_t)n);
+        if (qs_audit_worst(a) != cases[i].cls)
+            fail_msg("%s: class %d", cases[i].name, (int)qs_audit_worst(a));
+        qs_audit_close(a);
+        n = snprintf(pickle, sizeof pickle,
+                     "\x80\x02"
+                     "c%s\n.",
+                     cases[i].name); /* the name alone, as of an activation */
+        a = audit(pickle, (size_t)n);
+        assert_true(qs_audit_worst(a) < QS_AUDIT_CODE);
+        qs_audit_close(a);
+    }
+}
+
 static void getattr_is_judged_by_its_use(void **state) {
     (void)state;
     /* a nested class of a library, and an instance of it */
@@ -156,10 +196,10 @@ static void every_class_is_in_the_table(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_have_classes),          cmocka_unit_test(counts_uses),
-        cmocka_unit_test(sees_what_is_popped),         cmocka_unit_test(sees_what_runs_before_the_end),
-        cmocka_unit_test(sees_patched_classes),        cmocka_unit_test(getattr_is_judged_by_its_use),
-        cmocka_unit_test(every_class_is_in_the_table),
+        cmocka_unit_test(names_have_classes),           cmocka_unit_test(counts_uses),
+        cmocka_unit_test(sees_what_is_popped),          cmocka_unit_test(sees_what_runs_before_the_end),
+        cmocka_unit_test(sees_patched_classes),         cmocka_unit_test(sees_functions_the_file_chooses),
+        cmocka_unit_test(getattr_is_judged_by_its_use), cmocka_unit_test(every_class_is_in_the_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
