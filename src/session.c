@@ -400,14 +400,17 @@ static bool write_all(int fd, const char *p, size_t n, const char *path, qs_err 
     return true;
 }
 
+static bool may_replace_target(const qs_session *s, const char *path, qs_err *e) {
+    return !s->manifest || !qs_file_same_path(path, qs_manifest_name(s->manifest)) ||
+           qs_fail(e, QS_E_REFUSED, "%s: says what the model expects; choose another name", path);
+}
+
 bool qs_session_may_write(const qs_session *s, const char *path, qs_err *e) {
     const qs_checkpoint *const files[] = {s->a, s->b};
     for (int i = 0; i < 2; i++)
         if (files[i] && qs_container_uses(qs_checkpoint_container(files[i]), path))
             return qs_fail(e, QS_E_REFUSED, "%s: is checkpoint %c; choose another name", path, "AB"[i]);
-    if (s->manifest && qs_file_same_path(path, qs_manifest_name(s->manifest)))
-        return qs_fail(e, QS_E_REFUSED, "%s: says what the model expects; choose another name", path);
-    return true;
+    return may_replace_target(s, path, e);
 }
 
 bool qs_session_save_plan(qs_session *s, const char *path, qs_err *e) {
@@ -539,5 +542,5 @@ bool qs_session_preview_rule(const qs_session *s, const qs_action *rule, qs_aren
 
 bool qs_session_save(qs_session *s, const char *path, const qs_write_options *opt, qs_err *e) {
     if (!s->d.resolution) return qs_fail(e, QS_E_USAGE, "no checkpoint is open");
-    return qs_write_pt(s->d.resolution, path, opt, e);
+    return may_replace_target(s, path, e) && qs_write_pt(s->d.resolution, path, opt, e);
 }

@@ -366,6 +366,8 @@ static bool read_options(fix_args *a, qs_session_options *opt, qs_err *e) {
     if (a->saving.in_place && !a->saving.out) a->saving.out = a->pos[0];
     if (!a->saving.out && !a->dry_run)
         return qs_fail(e, QS_E_USAGE, "where to? give -o OUT, --in-place (keeps A as NAME.bak) or --dry-run");
+    if (a->plan_out && a->saving.out && strcmp(a->plan_out, a->saving.out) == 0)
+        return qs_fail(e, QS_E_USAGE, "-o and --plan-out are one file: %s", a->plan_out);
     return true;
 }
 

@@ -313,8 +313,11 @@ class Files(unittest.TestCase):
                 ("fix", a, "--log", log, "-n", "--plan-out", log), ("plan", plan, a, "-b", b, "--python", "-o", a),
                 ("plan", plan, a, "-b", b, "--inverse", "-o", b), ("plan", plan, a, "-m", m, "--inverse", "-o", m),
                 ("plan", plan, a, "-b", b, "--inverse", "-o", plan)]
+        model = self.path("model.pt")  # a manifest, whatever its name
+        shutil.copy(m, model)
+        jobs += [("fix", a, "-m", model, "-o", model, "--force"), ("apply", plan, a, "-m", model, "-o", model)]
         before = {}
-        for name in (a, b, m, plan, log):
+        for name in (a, b, m, model, plan, log):
             with open(name, "rb") as f:
                 before[name] = f.read()
         for job in jobs:
