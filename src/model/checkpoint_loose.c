@@ -53,17 +53,46 @@ static bool step(walk *w, qs_str name, qs_node value, int level) {
     return ok;
 }
 
+/* A number, a dtype, a tuple of them: said in words. Of an object the words may be others once it was saved
+ * anew. */
+static bool is_plain(const qs_graph *g, qs_node key) {
+    switch (qs_node_kind_of(g, key)) {
+    case QS_NODE_NIL:
+    case QS_NODE_BOOL:
+    case QS_NODE_INT:
+    case QS_NODE_LONG:
+    case QS_NODE_FLOAT:
+    case QS_NODE_STR:
+    case QS_NODE_BYTES:
+    case QS_NODE_GLOBAL: return true;
+    default: return false;
+    }
+}
+
+static bool is_plain_tuple(const qs_graph *g, qs_node key) {
+    size_t n = qs_node_kind_of(g, key) == QS_NODE_TUPLE ? qs_node_len(g, key) : 0;
+    for (size_t i = 0; i < n; i++)
+        if (!is_plain(g, qs_node_item(g, key, i))) return false;
+    return n > 0;
+}
+
+/* The key as a part of the path, a view of text[80] where it is no string. */
+static qs_str key_name(const qs_graph *g, qs_node key, size_t index, char text[80]) {
+    qs_str name;
+    if (qs_ckpt_key(g, key, &name)) return name;
+    if (is_plain(g, key) || is_plain_tuple(g, key))
+        qs_node_describe(g, key, text, 80);
+    else
+        snprintf(text, 80, "key %zu", index);
+    return qs_str_of(text);
+}
+
 static bool look_into_dict(walk *w, qs_node dict, int level) {
     size_t n = qs_node_pairs(w->g, dict);
     bool ok = true;
     for (size_t i = 0; ok && i < n; i++) {
         char text[80];
-        qs_str name;
-        qs_node key = qs_node_key(w->g, dict, i);
-        if (!qs_ckpt_key(w->g, key, &name)) {
-            qs_node_describe(w->g, key, text, sizeof text);
-            name = qs_str_of(text);
-        }
+        qs_str name = key_name(w->g, qs_node_key(w->g, dict, i), i, text);
         ok = step(w, name, qs_node_value(w->g, dict, i), level);
     }
     return ok;
