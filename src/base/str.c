@@ -121,10 +121,19 @@ static size_t printable_step(qs_str s, char out[16], size_t *out_n) {
     return 1;
 }
 
+/* How much at its beginning is plain ASCII, and stays as it is. */
+static size_t plain_run(qs_str s) {
+    size_t n = 0;
+    while (n < s.n && s.p[n] >= 0x20 && s.p[n] < 0x7f) n++;
+    return n;
+}
+
 size_t qs_str_printable(qs_str s, char *out, size_t cap) {
     if (cap == 0) return 0;
-    size_t w = 0;
-    for (size_t i = 0; i < s.n;) {
+    size_t w = plain_run(s);
+    if (w >= cap) w = cap - 1;
+    if (w) memcpy(out, s.p, w);
+    for (size_t i = w; i < s.n;) {
         char step[16];
         size_t n, used = printable_step(qs_str_sub(s, i, s.n), step, &n);
         if (w + n >= cap) break;
