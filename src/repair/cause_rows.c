@@ -61,6 +61,9 @@ typedef struct finder {
     uint32_t missing_norms; /* statistics of BatchNorms that are nowhere */
     qs_str first_norm;
     uint32_t folded_bias; /* a bias of a layer that is there, which the model has without */
+    uint32_t spare_norms; /* statistics of BatchNorms with no place */
+    uint32_t missing_bias;
+    qs_str first_bias;
     /* shapes */
     uint32_t sizes, first_dim, wanted;
     qs_str common; /* the module all of them lie in */
@@ -99,6 +102,7 @@ static void missing_key(finder *f, const qs_row *row, bool left) {
         add_key(f, f->quant_here ? QS_CAUSE_QUANT_MISSING : QS_CAUSE_FLOAT_INTO_QAT, row, left);
     if (quant || id != QS_CAUSE_COUNT) return;
     if (qs_str_is(qs_str_leaf(row->key), "running_mean") && f->missing_norms++ == 0) f->first_norm = row->key;
+    if (left && qs_str_is(qs_str_leaf(row->key), "bias") && f->missing_bias++ == 0) f->first_bias = row->key;
     add_key(f, QS_CAUSE_OTHER_MISSING, row, left);
 }
 
@@ -122,6 +126,7 @@ static void spare_key(finder *f, const qs_row *row, bool left) {
         add_key(f, f->quant_wanted ? QS_CAUSE_QUANT_SPARE : QS_CAUSE_QAT_INTO_FLOAT, row, left);
     if (quant || id != QS_CAUSE_COUNT) return;
     if (is_folded_bias(f, row)) f->folded_bias++;
+    f->spare_norms += left && qs_str_is(qs_str_leaf(row->key), "running_mean");
     add_key(f, QS_CAUSE_OTHER_SPARE, row, left);
 }
 
@@ -208,6 +213,15 @@ static void decide_folded(finder *f) {
     f->t->found[QS_CAUSE_OTHER_SPARE] = f->t->v[QS_CAUSE_OTHER_SPARE].keys > f->folded_bias;
 }
 
+/* The other way round: as many layers lack a bias as BatchNorms are left over, or nearly. */
+static void decide_apart(finder *f) {
+    if (f->missing_bias == 0 || f->missing_norms || f->spare_norms * 2 < f->missing_bias) return;
+    qs_cause_add(f->t, QS_CAUSE_BN_APART, true, "%.*s is nowhere, and %u BatchNorms have no place",
+                 QS_FMT(f->first_bias), f->spare_norms);
+    qs_cause *c = &f->t->v[QS_CAUSE_BN_APART];
+    c->keys = c->left = f->spare_norms * 4 + f->missing_bias;
+}
+
 static void count_quantizers(finder *f) {
     const qs_compare *before = f->t->in->before;
     for (uint32_t i = 0; i < qs_compare_rows(before); i++) {
@@ -243,4 +257,5 @@ void qs_cause_find_rows(qs_cause_tally *t) {
     for (uint32_t i = 0; i < qs_compare_rows(f.c); i++) look_at(&f, qs_compare_row(f.c, i));
     decide_sizes(&f);
     decide_folded(&f);
+    decide_apart(&f);
 }

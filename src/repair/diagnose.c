@@ -22,6 +22,7 @@ static qs_diag_facts count(const qs_compare *c) {
         const qs_row *row = qs_compare_row(c, i);
         f.problems += qs_status_get(row->status)->problem;
         f.missing += row->status == QS_STATUS_MISSING;
+        f.weights_missing += row->status == QS_STATUS_MISSING && !qs_match_is_quant(row);
         f.unexpected += row->status == QS_STATUS_UNEXPECTED;
         f.shapes += row->status == QS_STATUS_SHAPE;
         f.fatal += row->status == QS_STATUS_FATAL;

@@ -27,6 +27,7 @@ typedef struct qs_diag_facts {
     uint32_t quant_here;   /* quantizer keys of the result */
     uint32_t quant_wanted; /* of the target */
     uint32_t quant_gaps;
+    uint32_t weights_missing; /* of `missing`, those that are no quantizer's */
     uint32_t blocks; /* quantizers of the target */
     qs_family family;
     uint32_t first_shape; /* row of the first shape problem */

@@ -129,15 +129,18 @@ static bool change_prefixes(finder *f) {
     return true;
 }
 
-/* Names now of A's entries, to see which module stands before a BatchNorm in A's own order. */
+/* Names now of A's entries, to see which module stands before a BatchNorm in A's own order; quantizers that
+ * stand between them have none. */
 static bool names_now(finder *f) {
     const qs_resolution *r = qs_compare_resolution(f->m->c);
     size_t n = qs_checkpoint_count(qs_resolution_input(r)->a);
     f->key_now = qs_arena_array(&f->m->arena, n, sizeof *f->key_now);
     if (!f->key_now) return qs_nomem(f->e);
     memset(f->key_now, 0, n * sizeof *f->key_now);
-    for (uint32_t i = 0; i < qs_resolution_live(r); i++) {
-        const qs_resolved *x = qs_resolution_entry(r, i);
+    for (uint32_t i = 0; i < qs_compare_rows(f->m->c); i++) {
+        const qs_row *row = qs_compare_row(f->m->c, i);
+        if (row->r == QS_NO_INDEX || row->mark == QS_MARK_DROPPED || qs_match_is_quant(row)) continue;
+        const qs_resolved *x = qs_resolution_entry(r, row->r);
         if (x->a != QS_NO_INDEX) f->key_now[x->a] = x->key;
     }
     return true;
@@ -147,7 +150,7 @@ static bool module_before(finder *f, uint32_t entry, qs_str *out) {
     qs_str own = qs_str_parent(f->key_now[entry]);
     *out = (qs_str){"", 0};
     uint32_t i = entry;
-    while (i > 0 && qs_str_eq(qs_str_parent(f->key_now[i]), own)) i--;
+    while (i > 0 && (!f->key_now[i].n || qs_str_eq(qs_str_parent(f->key_now[i]), own))) i--;
     qs_str before = qs_str_parent(f->key_now[i]);
     if (before.n == 0 || qs_str_eq(before, own)) return true;
     qs_str key;
@@ -162,13 +165,20 @@ static uint32_t parent_id(finder *f, qs_str parent) {
     return id;
 }
 
+static bool is_quant_name(const finder *f, qs_str key) {
+    uint32_t row = qs_compare_find(f->m->c, key);
+    return row != QS_NO_INDEX && qs_match_is_quant(qs_compare_row(f->m->c, row));
+}
+
 /* Is the module the place's BatchNorm belongs to the one `x` belongs to, by position? */
 static bool placed_before(const finder *f, const norm_from *x, const norm_place *p) {
     if (x->folded) { /* the conv is x's; is the place right behind it in the target? */
         const qs_row *row = qs_compare_row(f->m->c, p->to);
         const qs_resolve_input *in = qs_resolution_input(qs_compare_resolution(f->m->c));
         uint32_t i = row->m;
-        while (i > 0 && qs_str_eq(qs_str_parent(qs_manifest_entry(in->target, i)->key), p->norm)) i--;
+        while (i > 0 && (qs_str_eq(qs_str_parent(qs_manifest_entry(in->target, i)->key), p->norm) ||
+                         is_quant_name(f, qs_manifest_entry(in->target, i)->key)))
+            i--;
         return qs_str_eq(strip_module(qs_str_parent(qs_manifest_entry(in->target, i)->key)), x->base);
     }
     return x->before.n && qs_str_eq(x->before, p->base);

@@ -162,6 +162,10 @@ const qs_tail_rename qs_tail_renames[] = {
     {"activation_post_process.max_val", "activation_post_process.activation_post_process.max_val"},
     {"activation_post_process.activation_post_process.min_val", "activation_post_process.min_val"},
     {"activation_post_process.activation_post_process.max_val", "activation_post_process.max_val"},
+    {"activation_post_process.eps", "activation_post_process.activation_post_process.eps"},
+    {"activation_post_process.histogram", "activation_post_process.activation_post_process.histogram"},
+    {"activation_post_process.activation_post_process.eps", "activation_post_process.eps"},
+    {"activation_post_process.activation_post_process.histogram", "activation_post_process.histogram"},
 };
 const size_t qs_tail_rename_count = sizeof qs_tail_renames / sizeof *qs_tail_renames;
 

@@ -5,6 +5,7 @@ import re
 import torch
 import torch.ao.quantization as tq
 from torch import nn
+from torch.ao.quantization.quantize_fx import prepare_qat_fx
 
 try:
     import torchvision
@@ -159,6 +160,34 @@ def fused(rng):
     for layer, n in (("layer1", 3), ("layer2", 4)):
         pairs += [["%s.%d.%s%d" % (layer, i, m, k) for m in ("conv", "bn")] for i in range(n) for k in (1, 2)]
     return prepared(tq.fuse_modules_qat(net, pairs), rng)
+
+
+def traced(net):
+    """As FX prepares it: BatchNorms in their convs, activations' quantizers numbered at the top."""
+    x = torch.randn(2, 3, 32, 32)
+    net = prepare_qat_fx(net.train(), tq.get_default_qat_qconfig_mapping("fbgemm"), (x,))
+    net(x)
+    return net
+
+
+def observed(net):
+    """Prepared for calibration after training: observers, and no weight is quantized yet."""
+    net.eval()
+    net.qconfig = tq.get_default_qconfig("fbgemm")
+    net = tq.prepare(net)
+    net(torch.randn(2, 3, 32, 32))
+    return net
+
+
+def ways_to_quantize(rng):
+    """One model of every kind that torch makes of it: between any two of them a checkpoint may have to go."""
+    made = {"float": Residual(), "QAT": prepared(Residual(), rng), "fused QAT": fused(rng), "traced QAT": traced(Residual()),
+            "calibrated": observed(Residual())}
+    if torchvision:
+        small = torchvision.models.MobileNetV2
+        made.update({"mobilenet": small(width_mult=0.2), "mobilenet QAT": prepared(small(width_mult=0.2), rng),
+                     "mobilenet traced QAT": traced(small(width_mult=0.2)), "mobilenet calibrated": observed(small(width_mult=0.2))})
+    return made
 
 
 NETS = {

@@ -167,6 +167,28 @@ def other_projects(folder, seed):
         assert code == 0 and report["guesses"] > len(target) // 2 and not wrong_names(got, target, c), (kind, report)
 
 
+def numbers(state):
+    """The weights by their values, and whether they are a BatchNorm's statistics."""
+    return sorted((tuple(v.shape), float(v.double().sum()), "running" in k) for k, v in state.items()
+                  if v.is_floating_point() and v.numel() > 3 and not cases.is_quant(k))
+
+
+def ways(folder, seed):
+    """From every way of quantizing a model into every other: all weights go along, the quantizers' names decide what is kept
+    of them, the rest is made."""
+    torch.manual_seed(seed)
+    made = cases.ways_to_quantize(random.Random(seed))
+    for a, b in ((a, b) for a in made for b in made if a != b and ("mobilenet" in a) == ("mobilenet" in b)):
+        source = cases.with_own_values(made[a].state_dict())
+        code, report, got = fix(folder, source, made[b].state_dict())
+        assert code == 0, (seed, a, b, report)
+        made[b].load_state_dict(got, strict=True)
+        assert numbers(source) == numbers(got), (seed, a, b, report)
+        for key in got:
+            if key in source and tells(key, got[key]):
+                assert same(got[key], source[key]), (seed, a, b, key)
+
+
 def main():
     failed = wrong = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -174,6 +196,7 @@ def main():
             by_values(folder, SEED * 1000 + i)
             copies(folder, SEED * 1000 + i)
             other_projects(folder, SEED * 1000 + i)
+        ways(folder, SEED)
         for i in range(COUNT):
             problem = case(folder, SEED * 100000 + i)
             if problem:
