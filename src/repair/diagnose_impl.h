@@ -28,7 +28,7 @@ typedef struct qs_diag_facts {
     uint32_t quant_wanted; /* of the target */
     uint32_t quant_gaps;
     uint32_t weights_missing; /* of `missing`, those that are no quantizer's */
-    uint32_t blocks; /* quantizers of the target */
+    uint32_t blocks;          /* quantizers of the target */
     qs_family family;
     uint32_t first_shape; /* row of the first shape problem */
 } qs_diag_facts;
@@ -52,7 +52,7 @@ typedef struct qs_doctor {
     size_t before; /* actions the plan had already */
     bool to_float; /* the model has no quantizers, the file has */
     qs_converted converted;
-    qs_str copies[2]; /* prefixes under which the file has the model, and which of them nobody said */
+    qs_str copies[2];  /* prefixes under which the file has the model, and which of them nobody said */
     qs_diag_gaps gaps; /* when dropping begins */
     /* While what is left over is dropped: first components of the target's keys, and prefixes of copies. */
     qs_map tops, copied;
@@ -77,6 +77,18 @@ bool qs_diag_attempt(qs_doctor *x, const qs_action *a, size_t n, bool match, qs_
                      const void *ctx, bool *done);
 /* A qs_diag_worth: fewer problems are left than before. */
 bool qs_diag_is_better(const qs_doctor *x, const qs_diag_trial *n, const void *ctx);
+
+typedef bool (*qs_diag_row_test)(const qs_doctor *x, const qs_row *row);
+/* The action on all rows that pass the test, if there are any and it helps. */
+bool qs_diag_repair_rows(qs_doctor *x, qs_action a, qs_diag_row_test test, bool match, bool *done);
+/* The row of a BatchNorm's running_mean, for its counter's key; NULL for other keys. */
+const qs_row *qs_diag_mean_of_counter(const qs_compare *c, qs_str key);
+/* Drop what is no part of any model, and quantizers where the model has none. */
+bool qs_diag_repair_drop(qs_doctor *x);
+/* Make what is missing of quantizers, as far as it is nowhere in the file, and counters of BatchNorms. */
+bool qs_diag_repair_init(qs_doctor *x);
+/* Once nothing is missing: drop what belongs to no module the model has, copies of it, other quantizers. */
+bool qs_diag_repair_left_over(qs_doctor *x);
 
 /* Find the repair, action by action. */
 bool qs_diag_treat(qs_doctor *x, const qs_diag_facts *f);

@@ -155,8 +155,7 @@ void qs_diag_put_in_words(qs_doctor *x, const qs_compare *c, const qs_diag_facts
         qs_diag_say(x, QS_DIAG_QAT_INTO_FLOAT, "QAT checkpoint%s into a float model: %s", prefix, work);
     } else if (p) {
         say_prefix(x, p, work);
-    } else if (d->inits && quant_only && !f->weights_missing && !d->renames && !d->drops &&
-               !d->converts) {
+    } else if (d->inits && quant_only && !f->weights_missing && !d->renames && !d->drops && !d->converts) {
         qs_diag_say(x, QS_DIAG_QUANT_MISSING, "only quantizer keys are missing: %s", work);
     } else {
         qs_diag_say(x, QS_DIAG_RENAMES, "the keys have other names in the model: %s", work);

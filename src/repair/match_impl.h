@@ -64,6 +64,10 @@ bool qs_match_collect_beside(qs_matcher *m, const qs_suggestion *decided, size_t
                              qs_err *e);
 /* Modules with another name, or with something around them. `taken` has a byte a row. */
 bool qs_match_collect_modules(qs_matcher *m, const char *taken, qs_err *e);
+/* One child of a module goes nowhere, and to one child, or to the module itself, nothing comes (or the other
+ * way round): `found` hears their paths. It returns false only when memory is out. */
+bool qs_match_find_alone(const qs_matcher *m, const char *taken,
+                         bool (*found)(void *ctx, qs_str from, qs_str to), void *ctx, qs_err *e);
 /* Names that are the same without the words only one side knows. */
 bool qs_match_collect_foreign(qs_matcher *m, const char *taken, qs_err *e);
 /* The rest: unique endings, then order within groups of equal last part and shape. `taken` has a byte a row.

@@ -245,71 +245,8 @@ static bool all_vote(modules *x) {
     return true;
 }
 
-/* ---- children that are alone ---- */
-
-/* The children of one module that have a weight with no place; that lack one and have none. */
-typedef struct alone {
-    uint32_t spare, gap; /* nodes: QS_NO_INDEX if there is none, MANY for several */
-} alone;
-
-typedef struct weights {
-    bool spare, gap, met; /* below a node: one in doubt, one that is lacking, one in its place */
-} weights;
-
-static void note_weights(const modules *x, weights *of) {
-    for (uint32_t i = 0; i < qs_compare_rows(x->m->c); i++) {
-        const qs_row *row = qs_compare_row(x->m->c, i);
-        weights *w = &of[row->tree];
-        if (qs_match_is_quant(row)) continue;
-        bool spare = qs_match_is_spare(row), gap = qs_match_is_gap(row);
-        w->spare |= spare && !x->taken[i];
-        w->gap |= gap && !x->taken[i];
-        w->met |= (!spare && !gap && row->m != QS_NO_INDEX) || (x->taken[i] && (spare || gap));
-    }
-    for (uint32_t i = qs_compare_nodes(x->m->c); i-- > 1;) {
-        weights *up = &of[qs_compare_node(x->m->c, i)->parent];
-        up->spare |= of[i].spare;
-        up->gap |= of[i].gap;
-        up->met |= of[i].met;
-    }
-}
-
-static alone children_alone(const modules *x, const weights *of, uint32_t parent) {
-    alone a = {QS_NO_INDEX, QS_NO_INDEX};
-    for (uint32_t i = qs_compare_node(x->m->c, parent)->first_child; i != QS_NO_INDEX;
-         i = qs_compare_node(x->m->c, i)->next_sibling) {
-        if (qs_compare_node(x->m->c, i)->row != QS_NO_INDEX || of[i].met || of[i].spare == of[i].gap)
-            continue;
-        uint32_t *which = of[i].spare ? &a.spare : &a.gap;
-        *which = *which == QS_NO_INDEX ? i : MANY;
-    }
-    return a;
-}
-
-static bool propose(modules *x, uint32_t from, uint32_t to) {
-    return change_id(x, qs_compare_node(x->m->c, from)->path, qs_compare_node(x->m->c, to)->path) !=
-           QS_MAP_NONE;
-}
-
-/* One child of a module goes nowhere, and to one, or to the module itself, nothing comes: a change to be
- * judged, whoever votes for it. */
-static bool propose_alone(modules *x) {
-    uint32_t nodes = qs_compare_nodes(x->m->c);
-    weights *of = calloc(nodes + 1u, sizeof *of);
-    bool ok = of != NULL;
-    if (ok) note_weights(x, of);
-    for (uint32_t i = 0; ok && i < nodes; i++) {
-        if (!of[i].spare || !of[i].gap) continue;
-        alone a = children_alone(x, of, i);
-        if (a.spare < MANY && a.gap < MANY)
-            ok = propose(x, a.spare, a.gap);
-        else if (i && a.spare < MANY && a.gap == QS_NO_INDEX)
-            ok = propose(x, a.spare, i);
-        else if (i && a.gap < MANY && a.spare == QS_NO_INDEX)
-            ok = propose(x, i, a.gap);
-    }
-    free(of);
-    return ok || qs_nomem(x->e);
+static bool propose(void *ctx, qs_str from, qs_str to) {
+    return change_id(ctx, from, to) != QS_MAP_NONE;
 }
 
 /* ---- judging a change ---- */
@@ -625,7 +562,8 @@ static bool run(qs_matcher *m, const char *taken, char sep, qs_err *e) {
     bool ok = take_sides(&x);
     if (ok && x.from.v.n && x.to.v.n && x.from.v.n <= SIDE_MAX && x.to.v.n <= SIDE_MAX)
         ok = enter_endings(&x, &x.from, true) && enter_endings(&x, &x.to, false) && all_vote(&x) &&
-             (sep != '.' || propose_alone(&x)) && keep_believable(&x) && claim_all(&x);
+             (sep != '.' || qs_match_find_alone(m, taken, propose, &x, e)) && keep_believable(&x) &&
+             claim_all(&x);
     modules_free(&x);
     return ok;
 }
