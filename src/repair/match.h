@@ -27,8 +27,9 @@ uint32_t qs_matches_of_row(const qs_matches *m,
 /* The change of prefix ("module." -> "") under which the suggestions were found; false if there is none, or
  * it may be chance. Borrowed from the documents. */
 bool qs_matches_prefix(const qs_matches *m, qs_str *strip, qs_str *add);
-/* Two prefixes under which the file has the model's keys, as many under one as under the other: a student and its
- * teacher, raw and averaged weights. Only B's values can tell which is meant, so there are no other suggestions. */
+/* Two prefixes under which the file has the model's keys, as many under one as under the other: a student and
+ * its teacher, raw and averaged weights. Only B's values can tell which is meant, so there are no other
+ * suggestions. */
 bool qs_matches_copies(const qs_matches *m, qs_str *one, qs_str *other);
 /* Blocks below a module of the same name that are numbered otherwise in the model, all of their entries in
  * the result, those whose names the model knows included: to be renamed at once. Only where order and

@@ -272,8 +272,7 @@ static void test_an_empty_plan_changes_nothing(void **state) {
         same_bytes(f.a, "b.weight", c, "b.weight");
         const qs_container *z = qs_checkpoint_container(c);
         /* The folder inside stays A's: the headers that have its name are copied. */
-        assert_true(
-            qs_str_eq(qs_container_prefix(z), qs_container_prefix(qs_checkpoint_container(f.a))));
+        assert_true(qs_str_eq(qs_container_prefix(z), qs_container_prefix(qs_checkpoint_container(f.a))));
         uint32_t notes = qs_container_find(z, QS_STR("notes.txt"));
         assert_int_equal(qs_container_record(z, notes)->size, 5);
         assert_true(qs_str_is(qs_container_record(z, qs_container_count(z) - 1)->name, "data.pkl"));
