@@ -57,12 +57,13 @@ static void look_at_keys(finder *f) {
     uint32_t n = qs_checkpoint_storage_count(f->c), counted = 0, large = 0;
     for (uint32_t i = 0; i < n; i++) {
         qs_str key = qs_checkpoint_storage(f->c, i)->key;
-        bool digits = key.n > 0 && key.n < 20;
-        for (size_t k = 0; k < key.n && digits; k++) digits = key.p[k] >= '0' && key.p[k] <= '9';
+        bool digits = key.n > 0 && key.n < 20; /* fits */
+        uint64_t v = 0;
+        for (size_t k = 0; k < key.n && digits; k++) {
+            digits = key.p[k] >= '0' && key.p[k] <= '9';
+            v = v * 10 + (uint64_t)(key.p[k] - '0');
+        }
         if (!digits) return;
-        char text[20];
-        snprintf(text, sizeof text, "%.*s", QS_FMT(key));
-        uint64_t v = strtoull(text, NULL, 10);
         counted += v < n;
         large += v > 1u << 20 && v > 16ull * n;
     }
@@ -119,6 +120,16 @@ static bool torch_wrote(const finder *f) {
     return kind == QS_FILE_TORCH_ZIP || kind == QS_FILE_LEGACY || kind == QS_FILE_DCP;
 }
 
+/* Do all keys begin with the part, or is it in any of them? */
+static bool is_wrapped(const finder *f, qs_str part, bool all) {
+    uint32_t n = qs_checkpoint_count(f->c);
+    for (uint32_t i = 0; i < n; i++) {
+        qs_str key = qs_checkpoint_entry(f->c, i)->key;
+        if (all != (all ? qs_str_starts(key, part) : qs_str_find(key, part) != SIZE_MAX)) return !all;
+    }
+    return all;
+}
+
 static bool look_at_entries(finder *f) {
     static const struct {
         const char *part;
@@ -129,20 +140,14 @@ static bool look_at_entries(finder *f) {
 #include "model/provenance.def"
 #undef QS_WRAPPER
     };
-    enum { N = sizeof wrappers / sizeof *wrappers };
-    uint32_t hits[N] = {0}, n = qs_checkpoint_count(f->c);
-    for (uint32_t i = 0; i < n; i++) {
-        const qs_entry *en = qs_checkpoint_entry(f->c, i);
-        const qs_tensor *t = qs_entry_tensor(f->c, en);
-        if (t && torch_wrote(f)) look_at_dtype(f, t->dtype);
-        for (size_t k = 0; k < N; k++) {
-            qs_str part = qs_str_of(wrappers[k].part);
-            hits[k] += wrappers[k].where == '^' ? qs_str_starts(en->key, part)
-                                                : qs_str_find(en->key, part) != SIZE_MAX;
-        }
+    uint32_t n = qs_checkpoint_count(f->c);
+    bool torchs = torch_wrote(f);
+    for (uint32_t i = 0; i < n && torchs; i++) {
+        const qs_tensor *t = qs_entry_tensor(f->c, qs_checkpoint_entry(f->c, i));
+        if (t) look_at_dtype(f, t->dtype);
     }
-    for (size_t k = 0; k < N; k++)
-        if (n && (wrappers[k].where == '^' ? hits[k] == n : hits[k] > 0) &&
+    for (size_t k = 0; k < sizeof wrappers / sizeof *wrappers; k++)
+        if (n && is_wrapped(f, qs_str_of(wrappers[k].part), wrappers[k].where == '^') &&
             !add_fact(f, "wrapper", qs_str_of(wrappers[k].label)))
             return false;
     return true;
