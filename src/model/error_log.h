@@ -31,8 +31,8 @@ typedef struct qs_error_log {
     uint32_t missing_printed; /* with repetitions: torch lists the keys of some modules twice */
     bool truncated;           /* a list ends in "..." or in the middle of a name: more is missing */
     bool matched_later;       /* a later load in the same log fitted */
-    uint64_t offset, line;    /* of the report in the log (of UTF-16 in its text as UTF-8); lines count from 1 */
-    qs_str excerpt;           /* its beginning, raw: at most 2000 bytes; print it with qs_str_printable */
+    uint64_t offset, line; /* of the report in the log (of UTF-16 in its text as UTF-8); lines count from 1 */
+    qs_str excerpt;        /* its beginning, raw: at most 2000 bytes; print it with qs_str_printable */
 } qs_error_log;
 
 /* The last failed load that a log reports, a warning only where nothing failed; of one that pytest or a short
