@@ -142,6 +142,7 @@ static void sees_functions_the_file_chooses(void **state) {
                  {"functools\npartial", QS_AUDIT_LIBRARY},
                  {"pandas._libs.arrays\n__pyx_unpickle_NDArrayBacked", QS_AUDIT_LIBRARY},
                  {"pandas.core.indexes.base\n_new_Index", QS_AUDIT_LIBRARY},
+                 {"torch.jit._pickle\nbuild_intlist", QS_AUDIT_LIBRARY},
                  {"torch._utils\n_rebuild_tensor_v2", QS_AUDIT_TORCH},
                  {"numpy.core.multiarray\nscalar", QS_AUDIT_DATA}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
