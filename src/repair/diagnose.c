@@ -150,20 +150,39 @@ static bool name_causes(qs_doctor *x, const qs_compare *before) {
     return true;
 }
 
+static bool start_over(qs_doctor *x, const qs_compare *c, const qs_matches *m, const qs_plan *plan) {
+    x->actions.n = 0;
+    x->d->pub.likely = x->d->pub.guesses = 0;
+    trial_clear(&x->t);
+    qs_plan_free(x->t.plan);
+    x->t = (qs_diag_trial){.c = c, .m = m};
+    return copy_plan(x, plan);
+}
+
+/* A prefix that was stripped from all keys may have put blocks of a list on the names of their neighbours. */
+static bool stripped_in_doubt(qs_doctor *x, bool *doubt) {
+    bool stripped = false;
+    for (size_t i = 0; i < x->actions.n; i++)
+        stripped |= x->actions.v[i].kind == QS_ACT_RULE && x->actions.v[i].pattern_kind == QS_PATTERN_PREFIX;
+    *doubt = false;
+    return !stripped || problems_of(x->t.c) == 0 || qs_match_numbers_in_doubt(x->t.c, doubt, x->e);
+}
+
 /* Between a converted model and one from before convert() half a repair is none: what it would rename and
  * drop stays. */
 static bool treat(qs_doctor *x, const qs_compare *c, const qs_plan *plan, const qs_diag_facts *f) {
     bool several = qs_matches_copies(x->t.m, &x->copies[0], &x->copies[1]);
     if (x->converted.model && !x->converted.file) return true;
     const qs_matches *m = x->t.m;
-    if (!qs_diag_treat(x, f)) return false;
+    bool doubt;
+    if (!qs_diag_treat(x, f) || !stripped_in_doubt(x, &doubt)) return false;
+    if (doubt) {
+        x->by_names = true;
+        if (!start_over(x, c, m, plan) || !qs_diag_treat(x, f)) return false;
+    }
     if (several && problems_of(x->t.c) == 0) x->copies[0] = x->copies[1] = (qs_str){"", 0}; /* values told */
     if (!x->converted.file || x->converted.model || problems_of(x->t.c) == 0) return true;
-    x->actions.n = 0;
-    trial_clear(&x->t);
-    qs_plan_free(x->t.plan);
-    x->t = (qs_diag_trial){.c = c, .m = m};
-    return copy_plan(x, plan);
+    return start_over(x, c, m, plan);
 }
 
 static bool examine(qs_doctor *x, const qs_compare *c) {

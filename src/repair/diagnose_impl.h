@@ -52,6 +52,7 @@ typedef struct qs_doctor {
     size_t before; /* actions the plan had already */
     bool to_float; /* the model has no quantizers, the file has */
     qs_converted converted;
+    bool by_names;     /* no prefix is stripped from all keys at once */
     qs_str copies[2];  /* prefixes under which the file has the model, and which of them nobody said */
     qs_diag_gaps gaps; /* when dropping begins */
     /* While what is left over is dropped: first components of the target's keys, and prefixes of copies. */

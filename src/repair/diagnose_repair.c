@@ -111,7 +111,7 @@ static bool repair_profiled(qs_doctor *x) {
 static bool repair_prefix(qs_doctor *x, bool *done) {
     qs_str strip, add;
     *done = false;
-    if (!qs_matches_prefix(x->t.m, &strip, &add)) return true;
+    if (x->by_names || !qs_matches_prefix(x->t.m, &strip, &add)) return true;
     for (uint32_t i = 0; i < qs_compare_rows(x->t.c); i++) {
         const qs_row *row = qs_compare_row(x->t.c, i);
         if (qs_diag_in_result(row) && row->m != QS_NO_INDEX && qs_str_starts(row->key, strip)) return true;

@@ -36,6 +36,9 @@ bool qs_matches_copies(const qs_matches *m, qs_str *one, qs_str *other);
  * contents leave one way. *n is 0 if there are none; the pairs and their texts are in the arena. Needs a
  * target. */
 bool qs_match_renumber(const qs_compare *c, qs_arena *arena, qs_rename_pair **out, size_t *n, qs_err *e);
+/* Is there a list in which some blocks have the model's names and others no place, while the model lacks
+ * blocks of other numbers? Then those that have may have the wrong ones. */
+bool qs_match_numbers_in_doubt(const qs_compare *c, bool *doubt, qs_err *e);
 /* Candidates for one unexpected row, best first, at most max; for the map dialog. Returns how many. */
 size_t qs_match_candidates(const qs_compare *c, uint32_t row, qs_suggestion *out, size_t max);
 

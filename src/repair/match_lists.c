@@ -106,30 +106,54 @@ static void look(lists *x, const char *taken, char *proposed) {
     }
     for (uint32_t i = 0; i < qs_compare_rows(x->m->c); i++) {
         const qs_row *row = qs_compare_row(x->m->c, i);
-        count_row(x, i, taken[i]);
-        x->any_left |= qs_match_is_spare(row) && !qs_match_is_quant(row) && !taken[i] && !proposed[i];
+        count_row(x, i, taken && taken[i]);
+        x->any_left |=
+            qs_match_is_spare(row) && !qs_match_is_quant(row) && !(taken && taken[i]) && !proposed[i];
     }
     find_doubtful(x);
 }
 
-bool qs_match_doubt_numbers(qs_matcher *m, const char *taken, qs_err *e) {
+static bool lists_of(lists *x, const qs_matcher *m, const char *taken, qs_err *e) {
     size_t nodes = qs_compare_nodes(m->c) + 1u;
     char *proposed = malloc(qs_compare_rows(m->c) + 1u);
-    lists x = {.m = m,
-               .of = calloc(nodes, sizeof *x.of),
-               .left = calloc(nodes, sizeof *x.left),
-               .lacks = calloc(nodes, sizeof *x.lacks)};
-    bool ok = (proposed && x.of && x.left && x.lacks) || qs_nomem(e);
-    if (ok) look(&x, taken, proposed);
+    *x = (lists){.m = m,
+                 .of = calloc(nodes, sizeof *x->of),
+                 .left = calloc(nodes, sizeof *x->left),
+                 .lacks = calloc(nodes, sizeof *x->lacks)};
+    bool ok = (proposed && x->of && x->left && x->lacks) || qs_nomem(e);
+    if (ok) look(x, taken, proposed);
+    free(proposed);
+    return ok;
+}
+
+static void lists_free(lists *x) {
+    free(x->of);
+    free(x->left);
+    free(x->lacks);
+}
+
+bool qs_match_doubt_numbers(qs_matcher *m, const char *taken, qs_err *e) {
+    lists x;
+    bool ok = lists_of(&x, m, taken, e);
     for (size_t i = 0; ok && i < m->found.n; i++) {
         qs_candidate *c = &m->found.v[i];
         if (!c->structural || !is_doubtful(&x, c)) continue;
         c->structural = false;
         c->confidence /= 2;
     }
-    free(proposed);
-    free(x.of);
-    free(x.left);
-    free(x.lacks);
+    lists_free(&x);
+    return ok;
+}
+
+bool qs_match_numbers_in_doubt(const qs_compare *c, bool *doubt, qs_err *e) {
+    lists x;
+    qs_matcher none = {.c = c};
+    bool ok = lists_of(&x, &none, NULL, e);
+    *doubt = false;
+    for (uint32_t i = 1; ok && i < qs_compare_nodes(c) && !*doubt; i++) {
+        uint32_t list = qs_compare_node(c, i)->parent;
+        *doubt = x.of[i].placed && x.left[list] && x.lacks[list] && x.left[list] != x.lacks[list];
+    }
+    lists_free(&x);
     return ok;
 }
