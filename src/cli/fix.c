@@ -165,7 +165,7 @@ static void print_words(const fix_args *a, const fix_report *r) {
         printf(
             "strict=False: would leave %u of the model's keys as they are, and pass over %u of the file's\n",
             r->unloaded, r->ignored);
-    if (r->actions == 0) {
+    if (r->actions == 0 && !a->copy) {
         printf("repair: nothing to do\n");
     } else {
         printf("repair: renames %u, initialises %u", r->renames, r->inits);
@@ -302,7 +302,6 @@ static bool repair(qs_session *s, const qs_session_options *opt, fix_report *r, 
     const qs_diagnosis *d = qs_session_diagnosis(s);
     if (!d) return qs_nomem(e);
     keep_diagnosis(d, r);
-    r->before = stand(s);
     if (d->action_count && !qs_session_do_all(s, d->actions, d->action_count, e)) return false;
     r->after = stand(s);
     count_versions(s, r);
@@ -311,8 +310,10 @@ static bool repair(qs_session *s, const qs_session_options *opt, fix_report *r, 
     return collect_assumptions(s, &r->assumed, e);
 }
 
-/* The copy of the model that is meant, where the file has several: its prefix goes before all else. */
-static bool take_copy(qs_session *s, const char *prefix, qs_err *e) {
+/* How it stands as it is. Then the copy of the model that is meant, where the file has several: its prefix
+ * goes before all else. */
+static bool take_copy(qs_session *s, const char *prefix, fix_report *r, qs_err *e) {
+    r->before = stand(s);
     if (!prefix) return true;
     qs_action a = {.kind = QS_ACT_RULE,
                    .pattern_kind = QS_PATTERN_PREFIX,
@@ -338,7 +339,7 @@ static int fix(const fix_args *a, const qs_session_options *opt) {
     qs_cli_common common = a->common;
     common.log_says = &r.log;
     qs_session *s = qs_cli_session(opt, a->pos[0], a->pos[1], &common, &e);
-    bool ok = s && take_copy(s, a->copy, &e) && repair(s, opt, &r, &e) && save(s, a, &r, &e);
+    bool ok = s && take_copy(s, a->copy, &r, &e) && repair(s, opt, &r, &e) && save(s, a, &r, &e);
     qs_session_free(s);
     if (!ok) return qs_cli_fail(&e);
     if (a->common.json)

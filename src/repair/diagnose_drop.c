@@ -104,7 +104,7 @@ static bool is_of_copy(const qs_doctor *x, qs_str key) {
 /* The model has all it wants, and nothing by the name of the outermost module: a second network, a metric, an
  * auxiliary head. Below a module the model has, a key that is left says that the model is another one. */
 static bool is_left_over(const qs_doctor *x, const qs_row *row) {
-    /* what a partial description of the model does not name is nobody's problem */
+    /* what torch passes over is in nobody's way */
     if (!qs_match_is_spare(row) || !qs_status_get(row->status)->problem) return false;
     return is_droppable(x, row) || is_of_copy(x, row->key) ||
            qs_map_get(&x->tops, first_part(row->key)) == QS_MAP_NONE;

@@ -140,6 +140,7 @@ def copies(folder, seed):
     assert code == 1 and report["renames"] == report["drops"] == report["initialises"] == 0, (what, report)
     assert report["causes"][0]["id"] == "several-copies" and all(n in report["diagnosis"] for n in names), (what, report)
     code, report, got = fix(folder, both, target, "--copy", names[1])
+    assert not report["before"]["loads"] and report["before"]["entries"] == len(both) == report["before"]["unexpected"], report
     assert code == 0 and set(got) == set(target) and all(same(got[k], other[k]) for k in target), (what, report)
     # what is alike in both copies tells nothing; weights do
     code, report, got = fix(folder, both, one, "--force")
