@@ -18,7 +18,7 @@ void qs_save_open(qs_app *a) {
 
 static void find_device(const qs_checkpoint *c, qs_save_summary *s) {
     for (uint32_t i = 0; c && !s->elsewhere[0] && i < qs_checkpoint_storage_count(c); i++) {
-        qs_str where = qs_checkpoint_storage(c, i)->location;
+        qs_str where = qs_storage_location(c, qs_checkpoint_storage(c, i));
         if (where.n && !qs_str_is(where, "cpu")) qs_str_printable(where, s->elsewhere, sizeof s->elsewhere);
     }
 }

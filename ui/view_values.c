@@ -348,11 +348,11 @@ static void draw_side_line(const qs_app *a, qs_pane p, int y, int side) {
     x = qs_drawf(p, x, y, QS_PEN(NORMAL), "%s %s", shape, qs_dtype_get(s->dtype)->name);
     if (s->problem[0]) return (void)qs_drawf(p, x + 2, y, QS_PEN(ERROR), " %s ", s->problem);
     if (!s->t) return (void)qs_drawf(p, x + 2, y, QS_PEN(INIT), "made by the plan");
-    if (quantized(s) && s->t->per_channel)
-        x = qs_drawf(p, x, y, QS_PEN(LETTER), ", a scale for each channel of axis %" PRId64, s->t->q_axis);
+    if (quantized(s) && s->t->q->per_channel)
+        x = qs_drawf(p, x, y, QS_PEN(LETTER), ", a scale for each channel of axis %" PRId64, s->t->q->axis);
     else if (quantized(s))
-        x = qs_drawf(p, x, y, QS_PEN(LETTER), ", scale %.6g zero point %" PRId64, s->t->q_scale,
-                     s->t->q_zero_point);
+        x = qs_drawf(p, x, y, QS_PEN(LETTER), ", scale %.6g zero point %" PRId64, s->t->q->scale,
+                     s->t->q->zero_point);
     const qs_stats_entry *st = qs_app_stats(a, s->t);
     if (!st || st->failed || st->stats.n < 2) return; /* one number says all there is */
     /* What is wrong first: the end may not be seen. */
@@ -461,7 +461,7 @@ static bool find_channels(qs_app *a, values_side *s) {
     if (s->min) return true;
     if (!s->t || s->problem[0] || s->shape.ndim == 0 || s->n == 0)
         return qs_app_say(a, "a channel is a slice along an axis: this has none"), false;
-    uint32_t axis = quantized(s) && s->t->per_channel ? (uint32_t)s->t->q_axis : 0;
+    uint32_t axis = quantized(s) && s->t->q->per_channel ? (uint32_t)s->t->q->axis : 0;
     uint64_t n = (uint64_t)s->shape.dim[axis];
     if (n > CHANNELS_MAX) return qs_app_say(a, "too many channels to draw"), false;
     s->min = calloc(n, sizeof *s->min);

@@ -4,20 +4,26 @@
 #define QS_BASE_MAP_H
 
 #include "base/str.h"
+#include "base/vec.h"
 
 #include <stdint.h>
 
 #define QS_MAP_NONE UINT32_MAX /* not a value that can be stored */
 
+/* Slots are small, so that a table of a hundred thousand keys stays in the cache while it is filled. */
 typedef struct qs_map_slot {
-    const char *p;
-    uint32_t n, hash, val; /* val == QS_MAP_NONE: free */
+    uint32_t hash, at; /* index into keys + 1; 0: free */
 } qs_map_slot;
+
+typedef struct qs_map_key {
+    const char *p;
+    uint32_t n, val;
+} qs_map_key;
 
 typedef struct qs_map {
     qs_map_slot *slots;
     size_t cap; /* a power of two, or 0 */
-    size_t n;
+    QS_VEC(qs_map_key) keys;
     uint64_t seed;
 } qs_map; /* zero-initialise */
 
@@ -28,8 +34,10 @@ bool qs_map_put(qs_map *m, qs_str key, uint32_t val);
 /* Store unless present. Returns the value now stored (the old one if it was there), QS_MAP_NONE on failure.
  */
 uint32_t qs_map_add(qs_map *m, qs_str key, uint32_t val);
-/* The key will be asked for or stored soon: brings its place into the cache meanwhile. */
-void qs_map_expect(const qs_map *m, qs_str key);
+/* For a key that will be added soon to a map with room: brings its place into the cache meanwhile, and
+ * returns what qs_map_add_expected takes as `hash`. */
+uint32_t qs_map_expect(const qs_map *m, qs_str key);
+uint32_t qs_map_add_expected(qs_map *m, qs_str key, uint32_t hash, uint32_t val);
 /* Room for n keys without growing. */
 bool qs_map_reserve(qs_map *m, size_t n);
 /* Makes `to`, which is empty, an equal map over the same keys. */

@@ -28,26 +28,3 @@ qs_str qs_read_line(qs_reader *r) {
     r->at += s.n + 1;
     return s;
 }
-
-static uint64_t read_le(qs_reader *r, size_t n) {
-    qs_str s = qs_read_bytes(r, n);
-    uint64_t v = 0;
-    for (size_t i = s.n; i > 0; i--) v = v << 8 | (unsigned char)s.p[i - 1];
-    return v;
-}
-
-uint8_t qs_read_u8(qs_reader *r) {
-    return (uint8_t)read_le(r, 1);
-}
-uint16_t qs_read_u16le(qs_reader *r) {
-    return (uint16_t)read_le(r, 2);
-}
-uint32_t qs_read_u32le(qs_reader *r) {
-    return (uint32_t)read_le(r, 4);
-}
-uint64_t qs_read_u64le(qs_reader *r) {
-    return read_le(r, 8);
-}
-uint64_t qs_read_u64be(qs_reader *r) {
-    return __builtin_bswap64(read_le(r, 8));
-}

@@ -6,6 +6,9 @@
 #include "base/err.h"
 #include "base/str.h"
 
+#include <endian.h>
+#include <string.h>
+
 typedef struct qs_reader {
     const unsigned char *p;
     size_t n, at;
@@ -23,10 +26,33 @@ static inline size_t qs_reader_left(const qs_reader *r) {
 qs_str qs_read_bytes(qs_reader *r, uint64_t n);
 /* The bytes up to the next '\n', which is consumed but not returned. */
 qs_str qs_read_line(qs_reader *r);
-uint8_t qs_read_u8(qs_reader *r);
-uint16_t qs_read_u16le(qs_reader *r);
-uint32_t qs_read_u32le(qs_reader *r);
-uint64_t qs_read_u64le(qs_reader *r);
-uint64_t qs_read_u64be(qs_reader *r);
+/* Little-endian numbers. They are read one for each opcode of a pickle: what can go wrong is left to
+ * qs_read_bytes. */
+static inline bool qs_read_raw_(qs_reader *r, void *out, size_t n) {
+    if (qs_reader_left(r) < n || !qs_reader_ok(r)) return qs_read_bytes(r, n), false;
+    memcpy(out, r->p + r->at, n);
+    r->at += n;
+    return true;
+}
+static inline uint8_t qs_read_u8(qs_reader *r) {
+    uint8_t v;
+    return qs_read_raw_(r, &v, sizeof v) ? v : 0;
+}
+static inline uint16_t qs_read_u16le(qs_reader *r) {
+    uint16_t v;
+    return qs_read_raw_(r, &v, sizeof v) ? le16toh(v) : 0;
+}
+static inline uint32_t qs_read_u32le(qs_reader *r) {
+    uint32_t v;
+    return qs_read_raw_(r, &v, sizeof v) ? le32toh(v) : 0;
+}
+static inline uint64_t qs_read_u64le(qs_reader *r) {
+    uint64_t v;
+    return qs_read_raw_(r, &v, sizeof v) ? le64toh(v) : 0;
+}
+static inline uint64_t qs_read_u64be(qs_reader *r) {
+    uint64_t v;
+    return qs_read_raw_(r, &v, sizeof v) ? be64toh(v) : 0;
+}
 
 #endif

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { MAX_KEY_WIDTH = 90, MAX_TOP_LEVEL = 40, MAX_DEPTH = 200 };
+enum { MAX_KEY_WIDTH = 90, MAX_TOP_LEVEL = 40, BATCH = 1 << 16, MAX_DEPTH = 200 };
 
 bool ls_shape_known(const qs_tensor *t) {
     return t->kind != QS_TENSOR_OPAQUE || t->dtype != QS_DTYPE_UNKNOWN;
@@ -77,10 +77,11 @@ static void note_layout(qs_buf *b, const qs_tensor *t) {
 static void note_kind(qs_buf *b, const qs_tensor *t) {
     static const char *const kinds[] = {
         [QS_TENSOR_SPARSE] = "sparse", [QS_TENSOR_META] = "meta", [QS_TENSOR_OPAQUE] = "tensor subclass"};
-    if (t->kind == QS_TENSOR_QUANTIZED && t->per_channel) {
-        note(b, ", "), qs_buf_addf(b, "quantized per channel, axis %lld", (long long)t->q_axis);
+    if (t->kind == QS_TENSOR_QUANTIZED && t->q->per_channel) {
+        note(b, ", "), qs_buf_addf(b, "quantized per channel, axis %lld", (long long)t->q->axis);
     } else if (t->kind == QS_TENSOR_QUANTIZED) {
-        note(b, ", "), qs_buf_addf(b, "scale %.9g, zero point %lld", t->q_scale, (long long)t->q_zero_point);
+        note(b, ", "),
+            qs_buf_addf(b, "scale %.9g, zero point %lld", t->q->scale, (long long)t->q->zero_point);
     } else if (t->kind != QS_TENSOR_DENSE) {
         note(b, ", "), qs_buf_addz(b, kinds[t->kind]);
     }
@@ -98,6 +99,15 @@ static bool note_values(const ls_context *x, const qs_tensor *t, qs_buf *b, qs_e
     return true;
 }
 
+static void note_device(const ls_context *x, const qs_tensor *t, qs_buf *b) {
+    if (t->storage == UINT32_MAX) return;
+    qs_str where = qs_storage_location(x->c, qs_checkpoint_storage(x->c, t->storage));
+    if (qs_str_is(where, "cpu")) return;
+    note(b, ", ");
+    qs_buf_addz(b, "on ");
+    add_printable(b, where);
+}
+
 static bool add_notes(const ls_context *x, uint32_t i, qs_buf *b, qs_err *e) {
     const qs_tensor *t = qs_entry_tensor(x->c, qs_checkpoint_entry(x->c, i));
     char place[200];
@@ -112,11 +122,7 @@ static bool add_notes(const ls_context *x, uint32_t i, qs_buf *b, qs_err *e) {
         qs_buf_addz(b, "shares storage with ");
         add_printable(b, alias->key);
     }
-    if (t->storage != UINT32_MAX && !qs_str_is(qs_checkpoint_storage(x->c, t->storage)->location, "cpu")) {
-        note(b, ", ");
-        qs_buf_addz(b, "on ");
-        add_printable(b, qs_checkpoint_storage(x->c, t->storage)->location);
-    }
+    note_device(x, t, b);
     if (x->opt.values && !note_values(x, t, b, e)) return false;
     if (t->bad) note(b, ", "), qs_buf_addf(b, "BROKEN: %s", t->bad);
     return true;
@@ -147,12 +153,12 @@ static bool put_line(const qs_buf *line, qs_err *e) {
 /* ---- plain, for pipes ---- */
 
 static bool print_plain(const ls_context *x, qs_err *e) {
-    qs_buf line = {0}, notes = {0};
+    qs_buf line = {0}, notes = {0}; /* many lines at once */
     bool ok = true;
     for (uint32_t i = 0; ok && i < qs_checkpoint_count(x->c); i++) {
         const qs_entry *en = qs_checkpoint_entry(x->c, i);
         char shape[128], room[128];
-        line.n = notes.n = 0;
+        notes.n = 0;
         const char *dtype = columns(x, en, shape, room);
         if (x->opt.quant) qs_buf_addf(&line, "%c\t", role_letter(x, en->key));
         add_printable(&line, en->key);
@@ -163,8 +169,9 @@ static bool print_plain(const ls_context *x, qs_err *e) {
         qs_buf_addz(&line, dtype);
         if (notes.n) qs_buf_addc(&line, '\t'), qs_buf_add(&line, qs_buf_str(&notes));
         qs_buf_addc(&line, '\n');
-        ok = ok && put_line(&line, e);
+        if (ok && line.n >= BATCH) ok = put_line(&line, e), line.n = 0;
     }
+    ok = ok && put_line(&line, e);
     qs_buf_free(&line);
     qs_buf_free(&notes);
     return ok;
@@ -362,9 +369,9 @@ static bool ls_one(void *ctx, const char *path, int *status, qs_err *e) {
     qs_checkpoint *c = NULL;
     if (!qs_checkpoint_open(path, &open, &c, e)) return false;
     ls_context x = {.c = c, .opt = opt};
-    bool terminal = isatty(STDOUT_FILENO), ok = note_first_users(&x, e) &&
-                                                qs_placement_new(c, &x.places, e) &&
-                                                qs_provenance_new(c, &x.provenance, e);
+    bool terminal = isatty(STDOUT_FILENO), header = common->json || !common->quiet;
+    bool ok = note_first_users(&x, e) && qs_placement_new(c, &x.places, e) &&
+              (!header || qs_provenance_new(c, &x.provenance, e));
     if (ok && a->many && !common->json) {
         qs_str_fput_printable(qs_str_of(path), stdout);
         puts(":");

@@ -130,21 +130,22 @@ static bool add_top_level(out *o, const qs_checkpoint *c, qs_err *e) {
 }
 
 static void add_quantized(out *o, const qs_tensor *t) {
-    qs_buf_addf(&o->b, ", \"quantized\": {\"scheme\": \"%s\"", t->per_channel ? "per_channel" : "per_tensor");
-    if (t->per_channel)
-        qs_buf_addf(&o->b, ", \"axis\": %lld}", (long long)t->q_axis);
-    else if (isfinite(t->q_scale))
-        qs_buf_addf(&o->b, ", \"scale\": %.17g, \"zero_point\": %lld}", t->q_scale,
-                    (long long)t->q_zero_point);
+    qs_buf_addf(&o->b, ", \"quantized\": {\"scheme\": \"%s\"",
+                t->q->per_channel ? "per_channel" : "per_tensor");
+    if (t->q->per_channel)
+        qs_buf_addf(&o->b, ", \"axis\": %lld}", (long long)t->q->axis);
+    else if (isfinite(t->q->scale))
+        qs_buf_addf(&o->b, ", \"scale\": %.17g, \"zero_point\": %lld}", t->q->scale,
+                    (long long)t->q->zero_point);
     else
-        qs_buf_addf(&o->b, ", \"scale\": null, \"zero_point\": %lld}", (long long)t->q_zero_point);
+        qs_buf_addf(&o->b, ", \"scale\": null, \"zero_point\": %lld}", (long long)t->q->zero_point);
 }
 
 static void add_storage(out *o, const ls_context *x, uint32_t entry, const qs_tensor *t) {
     const qs_storage *s = qs_checkpoint_storage(x->c, t->storage);
     qs_buf_addf(&o->b, ", \"offset\": %llu", (unsigned long long)t->offset);
-    str_field(o, "storage", s->key);
-    str_field(o, "location", s->location);
+    str_field(o, "storage", qs_storage_key(x->c, s));
+    str_field(o, "location", qs_storage_location(x->c, s));
     const qs_entry *alias = ls_alias(x, entry);
     if (alias) str_field(o, "alias_of", alias->key);
 }

@@ -15,7 +15,7 @@ enum { CROSS_CHECK_MAX = 10000 };
 /* Records that were inflated: what changes in a container that is const to its readers. */
 struct cache {
     uint64_t bytes;
-    char *inflated[]; /* [count], each NULL until first use */
+    char **inflated; /* [count], each NULL until first use; NULL until there is one */
 };
 
 struct qs_container {
@@ -26,7 +26,6 @@ struct qs_container {
     uint32_t count;
     char *directory; /* names are views of it */
     qs_zip_entry *entries;
-    qs_record *records;
     struct cache *cache;
     bool big_endian;
     uint64_t trailing;   /* bytes of the file after the archive */
@@ -37,9 +36,11 @@ struct qs_container {
 
 void qs_container_close(qs_container *c) {
     if (!c) return;
-    for (uint32_t i = 0; c->cache && i < c->count; i++) free(c->cache->inflated[i]);
+    if (c->cache && c->cache->inflated) {
+        for (uint32_t i = 0; i < c->count; i++) free(c->cache->inflated[i]);
+        free(c->cache->inflated);
+    }
     free(c->cache);
-    free(c->records);
     free(c->entries);
     free(c->directory);
     free(c->by_number);
@@ -84,28 +85,48 @@ qs_str qs_container_prefix(const qs_container *c) {
 uint32_t qs_container_count(const qs_container *c) {
     return c->count;
 }
+
+static const qs_record *record_at(const qs_container *c, uint32_t i) {
+    return c->parts ? qs_parts_record(c->parts, i) : &c->entries[i].record;
+}
+
 const qs_record *qs_container_record(const qs_container *c, uint32_t i) {
-    return i < c->count ? &c->records[i] : NULL;
+    return i < c->count ? record_at(c, i) : NULL;
 }
 
 /* ---- names ---- */
 
+#define DATA QS_STR("data/")
+
 /* torch names storages by counting: most names are found in an array instead of by hashing 100,000 strings.
- * The number after data/, or UINT32_MAX if the name is not how that would be printed. */
-static uint32_t number_of(const qs_container *c, qs_str name) {
+ * The number that a key is, or UINT32_MAX if it is not how that would be printed. */
+static uint32_t number_of_key(const qs_container *c, qs_str key) {
     uint32_t v = 0;
-    if (!qs_str_starts(name, QS_STR("data/"))) return UINT32_MAX;
-    if (name.n == 5 || name.n > 14 || (name.p[5] == '0' && name.n > 6)) return UINT32_MAX;
-    for (size_t i = 5; i < name.n; i++) {
-        if (name.p[i] < '0' || name.p[i] > '9') return UINT32_MAX;
-        v = v * 10 + (uint32_t)(name.p[i] - '0');
+    if (key.n == 0 || key.n > 9 || (key.p[0] == '0' && key.n > 1)) return UINT32_MAX;
+    for (size_t i = 0; i < key.n; i++) {
+        if (key.p[i] < '0' || key.p[i] > '9') return UINT32_MAX;
+        v = v * 10 + (uint32_t)(key.p[i] - '0');
     }
     return v < c->count ? v : UINT32_MAX;
+}
+
+static uint32_t number_of(const qs_container *c, qs_str name) {
+    return qs_str_starts(name, DATA) ? number_of_key(c, qs_str_sub(name, DATA.n, name.n)) : UINT32_MAX;
 }
 
 uint32_t qs_container_find(const qs_container *c, qs_str name) {
     uint32_t v = number_of(c, name);
     return v == UINT32_MAX ? qs_map_get(&c->names, name) : c->by_number[v];
+}
+
+uint32_t qs_container_find_data(const qs_container *c, qs_str key) {
+    char name[512];
+    uint32_t v = number_of_key(c, key);
+    if (v != UINT32_MAX) return c->by_number[v];
+    if (key.n > sizeof name - DATA.n) return UINT32_MAX;
+    memcpy(name, DATA.p, DATA.n);
+    if (key.n) memcpy(name + DATA.n, key.p, key.n);
+    return qs_map_get(&c->names, (qs_str){name, DATA.n + key.n});
 }
 
 static bool make_names(qs_container *c, qs_err *e) {
@@ -142,9 +163,9 @@ static bool check_case(const qs_container *c, qs_err *e) {
     qs_arena arena = {0};
     qs_map lower = {0};
     bool any = false, ok = true;
-    for (uint32_t i = 0; i < c->count && !any; i++) any = has_upper(c->records[i].name);
+    for (uint32_t i = 0; i < c->count && !any; i++) any = has_upper(record_at(c, i)->name);
     for (uint32_t i = 0; any && ok && i < c->count; i++) {
-        qs_str name = c->records[i].name;
+        qs_str name = record_at(c, i)->name;
         if (qs_str_starts(name, QS_STR("code/"))) continue;
         qs_str low = qs_arena_str(&arena, name);
         for (size_t k = 0; low.p && k < low.n; k++)
@@ -159,29 +180,26 @@ static bool check_case(const qs_container *c, qs_err *e) {
 }
 
 static bool add_record(qs_container *c, uint32_t i, qs_err *e) {
-    const qs_zip_entry *x = &c->entries[i];
-    size_t cut = c->prefix.n + 1;
-    if (!qs_str_starts(x->name, c->prefix) || x->name.n < cut || x->name.p[c->prefix.n] != '/')
+    qs_zip_entry *x = &c->entries[i];
+    qs_str name = x->record.name;
+    size_t folder = c->prefix.n + 1;
+    if (!qs_str_starts(name, c->prefix) || name.n < folder || name.p[c->prefix.n] != '/')
         return qs_fail(e, QS_E_INPUT,
                        "%s: record %.*s is outside of the folder %.*s/ that the first record is in; torch "
                        "refuses it too",
-                       qs_file_path(c->file), QS_FMT(x->name), QS_FMT(c->prefix));
-    c->records[i] = (qs_record){.name = qs_str_sub(x->name, cut, x->name.n),
-                                .size = x->size,
-                                .stored_size = x->stored_size,
-                                .crc = x->crc,
-                                .deflated = x->method != 0};
-    uint32_t at = add_name(c, c->records[i].name, i);
+                       qs_file_path(c->file), QS_FMT(name), QS_FMT(c->prefix));
+    x->record.name = qs_str_sub(name, folder, name.n);
+    x->folder = (uint16_t)folder;
+    uint32_t at = add_name(c, x->record.name, i);
     if (at == UINT32_MAX) return qs_nomem(e);
-    return at == i || duplicate(c, c->records[i].name, e);
+    return at == i || duplicate(c, x->record.name, e);
 }
 
 static bool add_records(qs_container *c, qs_err *e) {
-    c->records = calloc(c->count, sizeof *c->records);
-    c->cache = calloc(1, sizeof *c->cache + c->count * sizeof *c->cache->inflated);
-    if (!c->records || !c->cache) return qs_nomem(e);
+    c->cache = calloc(1, sizeof *c->cache);
+    if (!c->cache) return qs_nomem(e);
     if (!make_names(c, e)) return false;
-    qs_str first = c->entries[0].name;
+    qs_str first = c->entries[0].record.name;
     const char *slash = memchr(first.p, '/', first.n);
     if (!slash)
         return qs_fail(e, QS_E_INPUT, "%s: is no checkpoint: its first record %.*s is in no folder",
@@ -196,7 +214,7 @@ static bool add_records(qs_container *c, qs_err *e) {
 
 static bool record_fail(const qs_container *c, uint32_t i, qs_code code, qs_err *e, const char *why) {
     char name[128];
-    qs_str_printable(c->records[i].name, name, sizeof name);
+    qs_str_printable(record_at(c, i)->name, name, sizeof name);
     return qs_fail_at(e, code, name, QS_ERR_NO_OFFSET, "%s: record %s %s", qs_file_path(c->file), name, why);
 }
 
@@ -210,14 +228,14 @@ static bool inflate_into(const qs_container *c, uint32_t i, char *out, qs_err *e
     bool ok = inflateInit2(&z, -MAX_WBITS) == Z_OK || qs_nomem(e);
     bool init = ok;
     while (ok && code == Z_OK) {
-        if (z.avail_in == 0 && at < x->stored_size) {
-            uint64_t left = x->stored_size - at;
+        if (z.avail_in == 0 && at < x->record.stored_size) {
+            uint64_t left = x->record.stored_size - at;
             z.avail_in = left < sizeof in ? (uInt)left : (uInt)sizeof in;
             z.next_in = in;
-            ok = qs_file_read(c->file, x->data + at, in, z.avail_in, e);
+            ok = qs_file_read(c->file, qs_zip_data(x) + at, in, z.avail_in, e);
             at += z.avail_in;
         }
-        uint64_t room = x->size - done;
+        uint64_t room = x->record.size - done;
         z.next_out = (Bytef *)out + done;
         z.avail_out = room < UINT32_MAX ? (uInt)room : UINT32_MAX;
         uInt before = z.avail_out, had = z.avail_in;
@@ -226,7 +244,7 @@ static bool inflate_into(const qs_container *c, uint32_t i, char *out, qs_err *e
         if (code == Z_OK && before == z.avail_out && had == z.avail_in) code = Z_BUF_ERROR; /* no progress */
     }
     if (init) inflateEnd(&z);
-    if (ok && (code != Z_STREAM_END || done != x->size))
+    if (ok && (code != Z_STREAM_END || done != x->record.size))
         ok = record_fail(c, i, code == Z_MEM_ERROR ? QS_E_NOMEM : QS_E_INPUT, e,
                          "is damaged: its compressed bytes do not unpack to the size the archive gives");
     return ok;
@@ -235,14 +253,15 @@ static bool inflate_into(const qs_container *c, uint32_t i, char *out, qs_err *e
 static bool over_limit(const qs_container *c, uint32_t i, const qs_limits *limits, qs_limit_id limit,
                        uint64_t bytes, qs_err *e) {
     char who[200];
-    snprintf(who, sizeof who, "%.120s: record %.*s", qs_file_path(c->file),
-             (int)(c->records[i].name.n < 60 ? c->records[i].name.n : 60), c->records[i].name.p);
+    qs_str name = record_at(c, i)->name;
+    snprintf(who, sizeof who, "%.120s: record %.*s", qs_file_path(c->file), (int)(name.n < 60 ? name.n : 60),
+             name.p);
     return qs_over_limit(e, limits, limit, who, bytes);
 }
 
 static bool may_inflate(const qs_container *c, uint32_t i, qs_err *e) {
-    const qs_zip_entry *x = &c->entries[i];
-    bool pickle = qs_str_is(c->records[i].name, "data.pkl");
+    const qs_record *x = &c->entries[i].record;
+    bool pickle = qs_str_is(x->name, "data.pkl");
     uint64_t total = c->limits.unpacked_bytes, before = pickle ? 0 : c->cache->bytes;
     if (total / 4 < qs_file_size(c->file)) total = 4 * qs_file_size(c->file);
     if (pickle) total = c->limits.pickle_bytes;
@@ -256,28 +275,31 @@ static bool may_inflate(const qs_container *c, uint32_t i, qs_err *e) {
 }
 
 static bool inflate_record(const qs_container *c, uint32_t i, qs_err *e) {
-    if (c->cache->inflated[i]) return true;
+    struct cache *cache = c->cache;
+    if (!cache->inflated) cache->inflated = calloc(c->count, sizeof *cache->inflated);
+    if (!cache->inflated) return qs_nomem(e);
+    if (cache->inflated[i]) return true;
     if (!may_inflate(c, i, e)) return false;
-    char *p = malloc((size_t)c->entries[i].size + 1);
+    char *p = malloc((size_t)c->entries[i].record.size + 1);
     if (!p) return qs_nomem(e);
     if (!inflate_into(c, i, p, e)) {
         free(p);
         return false;
     }
-    c->cache->inflated[i] = p;
-    c->cache->bytes += c->entries[i].size;
+    cache->inflated[i] = p;
+    cache->bytes += c->entries[i].record.size;
     return true;
 }
 
 bool qs_record_read(const qs_container *c, uint32_t record, uint64_t offset, void *buf, size_t n, qs_err *e) {
     if (record >= c->count) return qs_fail(e, QS_E_INPUT, "%s: no such record", qs_file_path(c->file));
-    uint64_t size = c->records[record].size;
+    uint64_t size = record_at(c, record)->size;
     if (offset > size || n > size - offset)
         return record_fail(c, record, QS_E_INPUT, e, "is shorter than what is to be read from it");
     if (c->parts) return qs_parts_read(c->parts, c->file, record, offset, buf, n, e);
     qs_zip_entry *x = &c->entries[record];
     if (!qs_zip_local(c->file, x, e)) return false;
-    if (x->method == 0) return qs_file_read(c->file, x->data + offset, buf, n, e);
+    if (!x->record.deflated) return qs_file_read(c->file, qs_zip_data(x) + offset, buf, n, e);
     if (!inflate_record(c, record, e)) return false;
     memcpy(buf, c->cache->inflated[record] + offset, n);
     return true;
@@ -286,7 +308,7 @@ bool qs_record_read(const qs_container *c, uint32_t record, uint64_t offset, voi
 bool qs_record_slurp(const qs_container *c, uint32_t record, const qs_limits *limits, qs_limit_id limit,
                      char **out, size_t *n, qs_err *e) {
     if (record >= c->count) return qs_fail(e, QS_E_INPUT, "%s: no such record", qs_file_path(c->file));
-    uint64_t size = c->records[record].size;
+    uint64_t size = record_at(c, record)->size;
     if (size > qs_limit_value(limits, limit) || size >= SIZE_MAX)
         return over_limit(c, record, limits, limit, size, e);
     char *p = malloc((size_t)size + 1);
@@ -306,7 +328,7 @@ bool qs_record_offset(const qs_container *c, uint32_t record, uint64_t *out, qs_
     *out = QS_ERR_NO_OFFSET;
     if (c->parts) return qs_parts_offset(c->parts, record, out), true;
     if (!qs_zip_local(c->file, &c->entries[record], e)) return false;
-    *out = c->entries[record].data;
+    *out = qs_zip_data(&c->entries[record]);
     return true;
 }
 
@@ -318,7 +340,7 @@ uint64_t qs_record_header(const qs_container *c, uint32_t record) {
 
 static bool slurp_small(qs_container *c, uint32_t i, char out[32], qs_err *e) {
     memset(out, 0, 32);
-    uint64_t n = c->records[i].size;
+    uint64_t n = record_at(c, i)->size;
     return qs_record_read(c, i, 0, out, n < 31 ? (size_t)n : 31, e);
 }
 
@@ -388,13 +410,9 @@ bool qs_container_open(qs_file *f, const qs_limits *limits, qs_container **out, 
 
 static bool take_parts(qs_container *c, qs_err *e) {
     c->count = qs_parts_count(c->parts);
-    c->records = calloc(c->count ? c->count : 1, sizeof *c->records);
-    if (!c->records) return qs_nomem(e);
     if (!make_names(c, e)) return false;
-    for (uint32_t i = 0; i < c->count; i++) {
-        c->records[i] = *qs_parts_record(c->parts, i);
-        if (add_name(c, c->records[i].name, i) == UINT32_MAX) return qs_nomem(e);
-    }
+    for (uint32_t i = 0; i < c->count; i++)
+        if (add_name(c, record_at(c, i)->name, i) == UINT32_MAX) return qs_nomem(e);
     return true;
 }
 

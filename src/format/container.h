@@ -38,8 +38,9 @@ const char *qs_file_kind_name(qs_file_kind kind);
 
 typedef struct qs_container qs_container;
 
-/* Opens a torch zip archive (call qs_sniff first for a better message about other files). Refuses (QS_E_INPUT / QS_E_LIMIT) archives torch would read differently: see
- * torch-files.md, section 5. Takes ownership of f, on failure too. */
+/* Opens a torch zip archive (call qs_sniff first for a better message about other files). Refuses (QS_E_INPUT
+ * / QS_E_LIMIT) archives torch would read differently: see torch-files.md, section 5. Takes ownership of f,
+ * on failure too. */
 bool qs_container_open(qs_file *f, const qs_limits *limits, qs_container **out, qs_err *e);
 void qs_container_close(qs_container *c);
 const qs_file *qs_container_file(const qs_container *c);
@@ -48,31 +49,34 @@ bool qs_container_uses(const qs_container *c, const char *path);
 qs_file_kind qs_container_kind(const qs_container *c);
 /* What the `byteorder` record says: multi-byte elements are to be swapped, as torch does since 2.1. */
 bool qs_container_big_endian(const qs_container *c);
-/* Bytes of the file behind a zip archive: torch passes over them (as over a download's padding), and so do we. */
+/* Bytes of the file behind a zip archive: torch passes over them (as over a download's padding), and so do
+ * we. */
 uint64_t qs_container_trailing(const qs_container *c);
 qs_str qs_container_prefix(const qs_container *c); /* "archive", without the slash */
 
 typedef struct qs_record {
-    qs_str name;    /* without the prefix and its slash: "data.pkl", "data/0"; borrowed */
-    uint64_t size;  /* of the content, uncompressed */
+    qs_str name;   /* without the prefix and its slash: "data.pkl", "data/0"; borrowed */
+    uint64_t size; /* of the content, uncompressed */
     uint64_t stored_size;
-    uint32_t crc;   /* 0 in files written with CRC switched off */
+    uint32_t crc; /* 0 in files written with CRC switched off */
     bool deflated;
 } qs_record;
 
 uint32_t qs_container_count(const qs_container *c); /* in central-directory order */
 const qs_record *qs_container_record(const qs_container *c, uint32_t i);
-uint32_t qs_container_find(const qs_container *c, qs_str name); /* index or UINT32_MAX */
+uint32_t qs_container_find(const qs_container *c, qs_str name);     /* index or UINT32_MAX */
+uint32_t qs_container_find_data(const qs_container *c, qs_str key); /* the record data/KEY */
 /* n bytes from offset within a record's content. Stored records are read with pread at any offset; deflated
- * ones are inflated on first use and kept (QS_E_LIMIT beyond the limits). Logically const, but not thread-safe. */
+ * ones are inflated on first use and kept (QS_E_LIMIT beyond the limits). Logically const, but not
+ * thread-safe. */
 bool qs_record_read(const qs_container *c, uint32_t record, uint64_t offset, void *buf, size_t n, qs_err *e);
-/* Byte of the file at which a record's content begins (of a deflated one, its compressed bytes); QS_ERR_NO_OFFSET
- * if it is not in this file. */
+/* Byte of the file at which a record's content begins (of a deflated one, its compressed bytes);
+ * QS_ERR_NO_OFFSET if it is not in this file. */
 bool qs_record_offset(const qs_container *c, uint32_t record, uint64_t *out, qs_err *e);
 /* Byte of the file at which its local header begins; QS_ERR_NO_OFFSET if it has none. */
 uint64_t qs_record_header(const qs_container *c, uint32_t record);
 /* The whole record, owned by the caller (free). QS_E_LIMIT for more bytes than limits says of `limit`. */
-bool qs_record_slurp(const qs_container *c, uint32_t record, const qs_limits *limits, qs_limit_id limit, char **out,
-                     size_t *n, qs_err *e);
+bool qs_record_slurp(const qs_container *c, uint32_t record, const qs_limits *limits, qs_limit_id limit,
+                     char **out, size_t *n, qs_err *e);
 
 #endif

@@ -7,7 +7,7 @@
 #include "format/object.h"
 
 /* A run of node ids in qs_graph.kids. Its capacity is n rounded up to a power of two, so that it needs no
- * field. */
+ * field; of a tuple, which never grows, it is n. */
 typedef struct qs_span {
     uint32_t start, n;
 } qs_span;
@@ -27,9 +27,10 @@ typedef struct qs_node_rec {
         struct {
             uint32_t at, n; /* text: view of the input, or owned[at] */
         } text;
-        uint32_t global; /* index */
-        uint32_t call;   /* index */
-        qs_node node;    /* PERSID */
+        struct {
+            uint32_t at;   /* GLOBAL, REDUCE, NEWOBJ: index; PERSID: the node of its id */
+            uint32_t note; /* qs_node_note */
+        } ref;
     } u;
 } qs_node_rec;
 
@@ -71,6 +72,8 @@ qs_node qs_graph_add_call_(qs_graph *g, qs_node_kind kind, size_t offset, qs_nod
 /* The rarely used parts of a call, made if need be; valid until the next call. NULL when memory is out. */
 qs_call_ext *qs_graph_ext_(qs_graph *g, qs_node call);
 bool qs_graph_extend_(qs_graph *g, qs_span *s, const qs_node *from, size_t n);
+/* The items of a new tuple. */
+bool qs_graph_fill_(qs_graph *g, qs_span *s, const qs_node *from, size_t n);
 
 static inline qs_node_rec *qs_graph_rec_(qs_graph *g, qs_node n) {
     return &g->nodes.v[n];

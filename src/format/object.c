@@ -9,9 +9,9 @@ qs_graph *qs_graph_new_(const void *data, size_t n) {
     if (!g) return NULL;
     g->data = data;
     g->data_n = n;
-    /* A node takes about six bytes of pickle (torch memoises nearly everything); reserving saves the copies.
-     */
-    if (!qs_reserve(&g->nodes, n / 6 + 16) || !qs_reserve(&g->kids, n / 6 + 16)) {
+    /* A node takes more than six bytes of what torch writes (it memoises nearly everything), a place in
+     * another more than five; reserving saves the copies, and what is not used costs nothing. */
+    if (!qs_reserve(&g->nodes, n / 6 + 16) || !qs_reserve(&g->kids, n / 5 + 16)) {
         qs_graph_free(g);
         return NULL;
     }
@@ -55,13 +55,13 @@ qs_node qs_graph_add_text_(qs_graph *g, qs_node_kind kind, size_t offset, qs_str
 qs_node qs_graph_add_call_(qs_graph *g, qs_node_kind kind, size_t offset, qs_node callable, qs_node args) {
     qs_node n = qs_graph_add_(g, kind, offset);
     if (n == QS_NODE_NONE) return n;
-    g->nodes.v[n].u.call = (uint32_t)g->calls.n;
+    g->nodes.v[n].u.ref.at = (uint32_t)g->calls.n;
     qs_call_rec rec = {callable, args, 0};
     return qs_push(&g->calls, rec) ? n : QS_NODE_NONE;
 }
 
 qs_call_ext *qs_graph_ext_(qs_graph *g, qs_node call) {
-    qs_call_rec *c = &g->calls.v[g->nodes.v[call].u.call];
+    qs_call_rec *c = &g->calls.v[g->nodes.v[call].u.ref.at];
     if (!c->ext) {
         if (!qs_push(&g->exts, (qs_call_ext){0})) return NULL;
         c->ext = (uint32_t)g->exts.n;
@@ -91,6 +91,15 @@ bool qs_graph_extend_(qs_graph *g, qs_span *s, const qs_node *from, size_t n) {
     return true;
 }
 
+bool qs_graph_fill_(qs_graph *g, qs_span *s, const qs_node *from, size_t n) {
+    size_t start = g->kids.n;
+    if (start + n > UINT32_MAX || !qs_reserve(&g->kids, start + n)) return false;
+    if (n) memcpy(g->kids.v + start, from, n * sizeof *from);
+    g->kids.n = start + n;
+    *s = (qs_span){(uint32_t)start, (uint32_t)n};
+    return true;
+}
+
 static const qs_node_rec *rec_of(const qs_graph *g, qs_node n) {
     /* [0] has kind 0 and answers for everything that is no node. */
     return &g->nodes.v[n < g->nodes.n ? n : 0];
@@ -103,7 +112,7 @@ static bool is_call(const qs_node_rec *r) {
 static const qs_call_ext *ext_of(const qs_graph *g, const qs_node_rec *r) {
     static const qs_call_ext none;
     if (!is_call(r)) return &none;
-    uint32_t x = g->calls.v[r->u.call].ext;
+    uint32_t x = g->calls.v[r->u.ref.at].ext;
     return x ? &g->exts.v[x - 1] : &none;
 }
 
@@ -173,12 +182,12 @@ bool qs_node_is_str8(const qs_graph *g, qs_node n) {
 
 qs_str qs_node_module(const qs_graph *g, qs_node n) {
     const qs_node_rec *r = rec_of(g, n);
-    return r->kind == QS_NODE_GLOBAL ? g->globals.v[r->u.global].module : (qs_str){NULL, 0};
+    return r->kind == QS_NODE_GLOBAL ? g->globals.v[r->u.ref.at].module : (qs_str){NULL, 0};
 }
 
 qs_str qs_node_name(const qs_graph *g, qs_node n) {
     const qs_node_rec *r = rec_of(g, n);
-    return r->kind == QS_NODE_GLOBAL ? g->globals.v[r->u.global].name : (qs_str){NULL, 0};
+    return r->kind == QS_NODE_GLOBAL ? g->globals.v[r->u.ref.at].name : (qs_str){NULL, 0};
 }
 
 bool qs_node_is_global(const qs_graph *g, qs_node n, const char *module, const char *name) {
@@ -192,7 +201,7 @@ size_t qs_node_len(const qs_graph *g, qs_node n) {
 
 qs_node qs_node_item(const qs_graph *g, qs_node n, size_t i) {
     const qs_node_rec *r = rec_of(g, n);
-    if (r->kind == QS_NODE_PERSID) return i == 0 ? r->u.node : QS_NODE_NONE;
+    if (r->kind == QS_NODE_PERSID) return i == 0 ? r->u.ref.at : QS_NODE_NONE;
     return span_at(g, items_of(g, n), i);
 }
 
@@ -212,7 +221,7 @@ bool qs_node_call(const qs_graph *g, qs_node n, qs_call *out) {
     const qs_node_rec *r = rec_of(g, n);
     *out = (qs_call){0};
     if (!is_call(r)) return false;
-    const qs_call_rec *c = &g->calls.v[r->u.call];
+    const qs_call_rec *c = &g->calls.v[r->u.ref.at];
     const qs_call_ext *x = ext_of(g, r);
     *out = (qs_call){.callable = c->callable,
                      .args = c->args,
@@ -228,7 +237,7 @@ qs_node qs_node_build(const qs_graph *g, qs_node n, size_t i) {
 
 qs_node qs_node_persid(const qs_graph *g, qs_node n) {
     const qs_node_rec *r = rec_of(g, n);
-    return r->kind == QS_NODE_PERSID ? r->u.node : QS_NODE_NONE;
+    return r->kind == QS_NODE_PERSID ? r->u.ref.at : QS_NODE_NONE;
 }
 
 bool qs_node_is_dict_like(const qs_graph *g, qs_node n) {
@@ -236,7 +245,7 @@ bool qs_node_is_dict_like(const qs_graph *g, qs_node n) {
     if (r->kind == QS_NODE_DICT) return true;
     if (!is_call(r)) return false;
     if (pairs_of(g, n).n) return true;
-    qs_node callable = g->calls.v[r->u.call].callable;
+    qs_node callable = g->calls.v[r->u.ref.at].callable;
     return qs_node_is_global(g, callable, "collections", "OrderedDict") ||
            qs_node_is_global(g, callable, "collections", "defaultdict");
 }
@@ -264,7 +273,7 @@ qs_node qs_node_child(const qs_graph *g, qs_node n, size_t i) {
         if (r->kind == QS_NODE_DICT) return span_at(g, r->u.span, i);
         return qs_node_item(g, n, i);
     }
-    const qs_call_rec *c = &g->calls.v[r->u.call];
+    const qs_call_rec *c = &g->calls.v[r->u.ref.at];
     const qs_call_ext *x = ext_of(g, r);
     const qs_node fixed[3] = {c->callable, c->args, x->kwargs};
     if (i < 3) return fixed[i];
@@ -272,6 +281,19 @@ qs_node qs_node_child(const qs_graph *g, qs_node n, size_t i) {
     if (i < x->items.n) return span_at(g, x->items, i);
     i -= x->items.n;
     return i < x->pairs.n ? span_at(g, x->pairs, i) : span_at(g, x->builds, i - x->pairs.n);
+}
+
+static bool has_note(const qs_node_rec *r) {
+    return r->kind == QS_NODE_REDUCE || r->kind == QS_NODE_PERSID || r->kind == QS_NODE_GLOBAL;
+}
+
+void qs_node_set_note(qs_graph *g, qs_node n, uint32_t note) {
+    if (has_note(rec_of(g, n))) g->nodes.v[n].u.ref.note = note;
+}
+
+uint32_t qs_node_note(const qs_graph *g, qs_node n) {
+    const qs_node_rec *r = rec_of(g, n);
+    return has_note(r) ? r->u.ref.note : 0;
 }
 
 uint64_t qs_node_offset(const qs_graph *g, qs_node n) {

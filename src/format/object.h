@@ -1,6 +1,6 @@
-/* The object graph a pickle describes. Nothing is ever executed: GLOBAL is a name, REDUCE / NEWOBJ / BUILD are
- * recorded as what they would call. Nodes are addressed by id; a memoised object that is used twice is one
- * node with two parents (memo entries are ids, never copies, because a dict can be fetched before it is
+/* The object graph a pickle describes. Nothing is ever executed: GLOBAL is a name, REDUCE / NEWOBJ / BUILD
+ * are recorded as what they would call. Nodes are addressed by id; a memoised object that is used twice is
+ * one node with two parents (memo entries are ids, never copies, because a dict can be fetched before it is
  * filled). The graph may be cyclic: every walker needs an explicit stack, a visited set and a depth limit. */
 #ifndef QS_FORMAT_OBJECT_H
 #define QS_FORMAT_OBJECT_H
@@ -20,7 +20,8 @@ typedef enum qs_node_kind {
     QS_NODE_LONG,      /* .str: little-endian two's complement, more than 8 bytes */
     QS_NODE_FLOAT,     /* .f */
     QS_NODE_STR,       /* .str: UTF-8 (surrogates may occur as in Python's 'surrogatepass'). 8-bit strings of
-                          Python 2 are STR if they are UTF-8, as torch.load decodes them, else BYTES: qs_node_is_str8 */
+                          Python 2 are STR if they are UTF-8, as torch.load decodes them, else BYTES:
+                          qs_node_is_str8 */
     QS_NODE_BYTES,     /* .str */
     QS_NODE_BYTEARRAY, /* .str */
     QS_NODE_GLOBAL,    /* .module, .name */
@@ -29,12 +30,12 @@ typedef enum qs_node_kind {
     QS_NODE_SET,       /* items */
     QS_NODE_FROZENSET, /* items */
     QS_NODE_DICT,      /* pairs: items alternate key, value, in insertion order; duplicates kept */
-    QS_NODE_REDUCE,    /* callable, args (a tuple node), + state, + items/pairs set on the result. Calls by which
-                          Python writes bytes, bytearray, set and frozenset to protocol 2 are read as those;
-                          OrderedDict([[k, v], ...]) of Python 2 as one with pairs. OBJ and INST with arguments
-                          are REDUCE of the class, without arguments NEWOBJ */
-    QS_NODE_NEWOBJ,    /* as REDUCE: cls.__new__(cls, *args); NEWOBJ_EX adds kwargs */
-    QS_NODE_PERSID,    /* .callable: the node of the persistent id (a tuple in torch files) */
+    QS_NODE_REDUCE, /* callable, args (a tuple node), + state, + items/pairs set on the result. Calls by which
+                       Python writes bytes, bytearray, set and frozenset to protocol 2 are read as those;
+                       OrderedDict([[k, v], ...]) of Python 2 as one with pairs. OBJ and INST with arguments
+                       are REDUCE of the class, without arguments NEWOBJ */
+    QS_NODE_NEWOBJ, /* as REDUCE: cls.__new__(cls, *args); NEWOBJ_EX adds kwargs */
+    QS_NODE_PERSID, /* .callable: the node of the persistent id (a tuple in torch files) */
 } qs_node_kind;
 
 /* The parts of a REDUCE / NEWOBJ node. QS_NODE_NONE where absent. */
@@ -46,7 +47,7 @@ typedef struct qs_call {
     uint32_t builds;  /* how many BUILDs were applied; qs_node_build(i) gives each */
 } qs_call;
 
-typedef struct qs_graph qs_graph; /* immutable once the pickle machine returned it */
+typedef struct qs_graph qs_graph; /* immutable but for notes once the pickle machine returned it */
 
 void qs_graph_free(qs_graph *g);
 qs_node qs_graph_root(const qs_graph *g);
@@ -79,10 +80,14 @@ qs_node qs_node_persid(const qs_graph *g, qs_node n);
 bool qs_node_is_dict_like(const qs_graph *g, qs_node n);
 /* Value of the LAST pair whose key is the string `key` (Python keeps the last), or QS_NODE_NONE. Linear. */
 qs_node qs_node_get(const qs_graph *g, qs_node dict, const char *key);
-/* Everything a node refers to, whatever its kind, for walkers: REDUCE / NEWOBJ give callable, args and kwargs (that
- * one may be QS_NODE_NONE), then items, pairs and builds; a DICT its keys and values in turn. */
+/* Everything a node refers to, whatever its kind, for walkers: REDUCE / NEWOBJ give callable, args and kwargs
+ * (that one may be QS_NODE_NONE), then items, pairs and builds; a DICT its keys and values in turn. */
 size_t qs_node_children(const qs_graph *g, qs_node n);
 qs_node qs_node_child(const qs_graph *g, qs_node n, size_t i);
+/* A number the graph's owner keeps with a REDUCE, PERSID or GLOBAL node; 0 until one is set, and of other
+ * kinds. */
+void qs_node_set_note(qs_graph *g, qs_node n, uint32_t note);
+uint32_t qs_node_note(const qs_graph *g, qs_node n);
 /* Byte offset in the pickle of the opcode that made the node (for messages). */
 uint64_t qs_node_offset(const qs_graph *g, qs_node n);
 

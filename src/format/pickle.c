@@ -9,6 +9,9 @@
 
 #include <stdlib.h>
 
+/* Of most opcodes: a call costs as much as they do. */
+#define HOT static inline __attribute__((always_inline))
+
 typedef struct vm {
     qs_graph *g;
     qs_reader in;
@@ -17,7 +20,7 @@ typedef struct vm {
     QS_VEC(qs_node) stack;
     QS_VEC(uint32_t) marks; /* heights of the stack */
     qs_memo memo;
-    uint64_t ops;
+    uint64_t ops, look_at;      /* done; and at which to look up from the work */
     size_t at;                  /* offset of the opcode at work */
     unsigned char op;           /* its byte */
     qs_node nil, no, yes, unit; /* made once: None, False, True, () */
@@ -57,18 +60,18 @@ static bool over(vm *m, qs_limit_id limit, uint64_t got) {
 
 /* ---- stack and marks ---- */
 
-static size_t fence(const vm *m) {
+HOT size_t fence(const vm *m) {
     return m->marks.n ? m->marks.v[m->marks.n - 1] : 0;
 }
 
-static bool push(vm *m, qs_node n) {
+HOT bool push(vm *m, qs_node n) {
     if (n == QS_NODE_NONE) return qs_nomem(m->err);
     if (m->stack.n >= m->lim->stack) return over(m, QS_LIMIT_STACK, 0);
     return qs_push(&m->stack, n) || qs_nomem(m->err);
 }
 
 /* At least n objects above the last mark. */
-static bool need(vm *m, size_t n) {
+HOT bool need(vm *m, size_t n) {
     if (m->stack.n - fence(m) >= n) return true;
     return bad(m, m->marks.n ? "a MARK is in the way" : "the stack is empty");
 }
@@ -88,7 +91,7 @@ static bool pop_mark(vm *m, size_t *from) {
     return true;
 }
 
-static bool op_mark(vm *m) {
+HOT bool op_mark(vm *m) {
     if (m->marks.n >= m->lim->marks) return over(m, QS_LIMIT_MARKS, 0);
     return qs_push(&m->marks, (uint32_t)m->stack.n) || qs_nomem(m->err);
 }
@@ -112,13 +115,13 @@ static bool op_pop_mark(vm *m) {
 
 /* ---- memo ---- */
 
-static bool put(vm *m, uint32_t index) {
+HOT bool put(vm *m, uint32_t index) {
     if (!need(m, 1)) return false;
     if (m->memo.count >= m->lim->memo) return over(m, QS_LIMIT_MEMO, 0);
     return qs_memo_put(&m->memo, index, top(m, 0)) || qs_nomem(m->err);
 }
 
-static bool get(vm *m, uint32_t index) {
+HOT bool get(vm *m, uint32_t index) {
     if (!qs_reader_ok(&m->in)) return false;
     qs_node n = qs_memo_get(&m->memo, index);
     if (n == QS_NODE_NONE) return bad(m, "nothing was ever memoised under this index");
@@ -141,7 +144,7 @@ static qs_node node(vm *m, qs_node_kind k) {
 
 /* One node serves every use of None, True, False, () and of each number below 256, of which a tensor has
  * some. */
-static bool push_constant(vm *m, qs_node *slot, qs_node_kind k, int64_t v) {
+HOT bool push_constant(vm *m, qs_node *slot, qs_node_kind k, int64_t v) {
     bool number = k == QS_NODE_BOOL || k == QS_NODE_INT;
     if (*slot == QS_NODE_NONE && (*slot = node(m, k)) != QS_NODE_NONE && number)
         qs_graph_rec_(m->g, *slot)->u.i = v;
@@ -152,7 +155,7 @@ static bool push_bool(vm *m, bool v) {
     return push_constant(m, v ? &m->yes : &m->no, QS_NODE_BOOL, v);
 }
 
-static bool push_byte(vm *m, uint8_t v) {
+HOT bool push_byte(vm *m, uint8_t v) {
     return qs_reader_ok(&m->in) && push_constant(m, &m->bytes[v], QS_NODE_INT, v);
 }
 
@@ -273,7 +276,9 @@ static bool collect(vm *m, qs_node_kind k, size_t n) {
     if (!check_keys(m, k, from, n)) return false;
     qs_node made = node(m, k);
     if (made == QS_NODE_NONE) return qs_nomem(m->err);
-    if (!extend(m, &qs_graph_rec_(m->g, made)->u.span, from, n)) return false;
+    qs_span *s = &qs_graph_rec_(m->g, made)->u.span;
+    bool ok = k == QS_NODE_TUPLE ? qs_graph_fill_(m->g, s, from, n) : qs_graph_extend_(m->g, s, from, n);
+    if (!ok) return qs_nomem(m->err);
     m->stack.n -= n;
     return push(m, made);
 }
@@ -336,7 +341,7 @@ static bool push_global(vm *m, qs_str module, qs_str name) {
     if (!qs_utf8_ok(module) || !qs_utf8_ok(name)) return bad(m, "the name is not UTF-8");
     qs_node n = node(m, QS_NODE_GLOBAL);
     if (n == QS_NODE_NONE) return qs_nomem(m->err);
-    qs_graph_rec_(m->g, n)->u.global = (uint32_t)m->g->globals.n;
+    qs_graph_rec_(m->g, n)->u.ref.at = (uint32_t)m->g->globals.n;
     qs_global_rec rec = {module, name, (uint8_t)qs_fold_of(module, name)};
     return qs_push(&m->g->globals, rec) ? push(m, n) : qs_nomem(m->err);
 }
@@ -434,7 +439,7 @@ static bool op_build(vm *m) {
 
 static bool push_persid(vm *m, qs_node id) {
     qs_node n = node(m, QS_NODE_PERSID);
-    if (n != QS_NODE_NONE) qs_graph_rec_(m->g, n)->u.node = id;
+    if (n != QS_NODE_NONE) qs_graph_rec_(m->g, n)->u.ref.at = id;
     return push(m, n);
 }
 
@@ -453,7 +458,7 @@ static bool op_reduce(vm *m) {
     qs_node args = top(m, 0), f = top(m, 1);
     m->stack.n -= 2;
     qs_fold fold = kind_of(m, f) == QS_NODE_GLOBAL && kind_of(m, args) == QS_NODE_TUPLE
-                       ? m->g->globals.v[qs_graph_rec_(m->g, f)->u.global].fold
+                       ? m->g->globals.v[qs_graph_rec_(m->g, f)->u.ref.at].fold
                        : QS_FOLD_NONE;
     if (fold == QS_FOLD_NONE) return push_call(m, QS_NODE_REDUCE, f, args);
     if (fold == QS_FOLD_NEWOBJ_EX && qs_node_len(m->g, args) == 3)
@@ -562,6 +567,28 @@ static bool step(vm *m) {
     }
 }
 
+/* Most opcodes of a checkpoint are these: a chain of branches, which the processor guesses, is faster for
+ * them than the jump of the switch. */
+HOT bool common_step(vm *m) {
+    qs_reader *in = &m->in;
+    if (m->op == PK_LONG_BINPUT) return put(m, qs_read_u32le(in));
+    if (m->op == PK_BINGET) return get(m, qs_read_u8(in));
+    if (m->op == PK_BININT1) return push_byte(m, qs_read_u8(in));
+    if (m->op == PK_MARK) return op_mark(m);
+    if (m->op == PK_BINUNICODE) return push_text(m, QS_NODE_STR, argument(m, qs_read_u32le(in)));
+    if (m->op == PK_TUPLE) return op_marked(m, QS_NODE_TUPLE);
+    if (m->op == PK_REDUCE) return op_reduce(m);
+    return step(m);
+}
+
+/* Every so many opcodes: are they too many, and does anybody still wait? */
+static bool look_up(vm *m) {
+    if (m->ops > m->lim->opcodes) return over(m, QS_LIMIT_OPCODES, 0);
+    m->look_at = m->ops + OPS_A_STEP;
+    if (m->look_at > m->lim->opcodes) m->look_at = m->lim->opcodes + 1;
+    return qs_progress_step(m->lim->progress, m->at, m->in.n, m->err);
+}
+
 static bool run(vm *m) {
     for (;;) {
         m->at = m->in.at;
@@ -569,12 +596,10 @@ static bool run(vm *m) {
             m->op = m->in.p[m->in.at++];
         else
             return qs_read_u8(&m->in), false; /* which says that the end is missing */
-        if (++m->ops > m->lim->opcodes) return over(m, QS_LIMIT_OPCODES, 0);
-        if (m->ops % OPS_A_STEP == 0 && !qs_progress_step(m->lim->progress, m->at, m->in.n, m->err))
-            return false;
+        if (++m->ops >= m->look_at && !look_up(m)) return false;
         if (m->op == PK_STOP) break;
         /* Some arguments are read without looking at the cursor's error: it is looked at here. */
-        if (!step(m) || !qs_reader_ok(&m->in)) return false;
+        if (!common_step(m) || !qs_reader_ok(&m->in)) return false;
     }
     if (!need(m, 1)) return false;
     m->g->root = top(m, 0);
@@ -590,8 +615,9 @@ bool qs_pickle_read(const void *data, size_t n, const char *record, const qs_lim
     vm m = {.lim = limits, .err = &own, .in = {.p = data, .n = n, .record = record, .err = &own}};
     m.fold_budget = 4 * n; /* each text, list and set once, Latin-1 doubled by UTF-8 */
     m.g = qs_graph_new_(data, n);
-    /* Reserved, so that the address of an empty stack is one to count from. */
-    bool ok = m.g && qs_reserve(&m.stack, 64) ? run(&m) : qs_nomem(&own);
+    /* Reserved, so that the address of an empty stack is one to count from. A memo of what torch writes has
+     * an entry in ten bytes. */
+    bool ok = m.g && qs_reserve(&m.stack, 64) && qs_memo_reserve(&m.memo, n / 9) ? run(&m) : qs_nomem(&own);
     free(m.stack.v);
     free(m.marks.v);
     qs_memo_free(&m.memo);

@@ -41,6 +41,10 @@ static bool put_sparse(qs_memo *m, uint32_t index, qs_node node) {
     return true;
 }
 
+bool qs_memo_reserve(qs_memo *m, size_t n) {
+    return qs_reserve(&m->dense, n);
+}
+
 bool qs_memo_put(qs_memo *m, uint32_t index, qs_node node) {
     if (index == m->dense.n && !m->sparse_n) { /* how real files count */
         m->count++;

@@ -19,6 +19,8 @@ typedef struct qs_memo {
     uint32_t count; /* indices in use; MEMOIZE takes this as the next one */
 } qs_memo;          /* zero-initialise */
 
+/* Room for n that count up without growing; false when memory is out. */
+bool qs_memo_reserve(qs_memo *m, size_t n);
 qs_node qs_memo_get(const qs_memo *m, uint32_t index);      /* QS_NODE_NONE if never put */
 bool qs_memo_put(qs_memo *m, uint32_t index, qs_node node); /* false when memory is out */
 void qs_memo_free(qs_memo *m);

@@ -129,7 +129,7 @@ static bool bad_entry(const dir *d, uint64_t i, const char *why) {
 
 /* The zip64 extra field holds, in this order, those of the three values that are all ones in the entry. */
 static bool zip64_extra(const char *p, size_t n, qs_zip_entry *x) {
-    uint64_t *const field[3] = {&x->size, &x->stored_size, &x->header};
+    uint64_t *const field[3] = {&x->record.size, &x->record.stored_size, &x->header};
     for (int i = 0; i < 3; i++) {
         if (*field[i] != UINT32_MAX) continue;
         if (n < 8) return false;
@@ -141,7 +141,8 @@ static bool zip64_extra(const char *p, size_t n, qs_zip_entry *x) {
 }
 
 static bool parse_extra(const dir *d, uint64_t i, const char *p, size_t n, qs_zip_entry *x) {
-    bool wide = x->size == UINT32_MAX || x->stored_size == UINT32_MAX || x->header == UINT32_MAX,
+    bool wide =
+             x->record.size == UINT32_MAX || x->record.stored_size == UINT32_MAX || x->header == UINT32_MAX,
          seen = false;
     while (n >= 4) {
         size_t len = u16(p + 2);
@@ -157,15 +158,15 @@ static bool parse_extra(const dir *d, uint64_t i, const char *p, size_t n, qs_zi
     return !wide || seen || bad_entry(d, i, "has no zip64 field where one is needed");
 }
 
-static bool check_entry(const dir *d, uint64_t i, const qs_zip_entry *x) {
+static bool check_entry(const dir *d, uint64_t i, const qs_zip_entry *x, unsigned method) {
+    const qs_record *r = &x->record;
     if (x->flags & (1u | 1u << 6 | 1u << 13))
         return bad_entry(d, i, "is marked as encrypted; torch cannot read it");
-    if (x->method != ZIP_CM_STORE && x->method != ZIP_CM_DEFLATE)
+    if (method != ZIP_CM_STORE && method != ZIP_CM_DEFLATE)
         return bad_entry(d, i, "is compressed by a method torch cannot read");
-    if (x->name.n == 0) return bad_entry(d, i, "has no name");
-    if (memchr(x->name.p, 0, x->name.n)) return bad_entry(d, i, "has a NUL in its name");
-    if (x->method == ZIP_CM_STORE && x->size != x->stored_size)
-        return bad_entry(d, i, "has two sizes that differ");
+    if (r->name.n == 0) return bad_entry(d, i, "has no name");
+    if (memchr(r->name.p, 0, r->name.n)) return bad_entry(d, i, "has a NUL in its name");
+    if (!r->deflated && r->size != r->stored_size) return bad_entry(d, i, "has two sizes that differ");
     return true;
 }
 
@@ -177,16 +178,17 @@ static bool parse_entry(dir *d, uint64_t i, qs_zip_entry *x) {
     if (name + extra + comment > d->n - d->at - CENTRAL_SIZE) return bad_entry(d, i, "is cut short");
     if (name > d->lim->zip_name_bytes)
         return qs_over_limit(d->e, d->lim, QS_LIMIT_ZIP_NAME, qs_file_path(d->f), name);
-    *x = (qs_zip_entry){.name = {p + CENTRAL_SIZE, name},
+    unsigned method = u16(p + 10);
+    *x = (qs_zip_entry){.record = {.name = {p + CENTRAL_SIZE, name},
+                                   .size = u32(p + 24),
+                                   .stored_size = u32(p + 20),
+                                   .crc = u32(p + 16),
+                                   .deflated = method == ZIP_CM_DEFLATE},
                         .flags = u16(p + 8),
-                        .method = u16(p + 10),
-                        .crc = u32(p + 16),
-                        .stored_size = u32(p + 20),
-                        .size = u32(p + 24),
                         .header = u32(p + 42)};
     d->at += CENTRAL_SIZE + name + extra + comment;
     if (u16(p + 34) != 0 && u16(p + 34) != 0xffff) return bad_entry(d, i, "claims to be on another disk");
-    return parse_extra(d, i, p + CENTRAL_SIZE + name, extra, x) && check_entry(d, i, x);
+    return parse_extra(d, i, p + CENTRAL_SIZE + name, extra, x) && check_entry(d, i, x, method);
 }
 
 static int by_header(const void *a, const void *b) {
@@ -197,31 +199,42 @@ static int by_header(const void *a, const void *b) {
 /* Each entry's header, name and content must end before the next thing begins. The local header's extra field
  * is not known yet: qs_zip_local checks with it. */
 static bool check_range(const dir *d, qs_zip_entry *x, uint64_t next) {
-    uint64_t fixed = LOCAL_SIZE + x->name.n;
+    uint64_t fixed = LOCAL_SIZE + x->record.name.n;
     x->bound = next;
-    if (x->header > next || next - x->header < fixed || next - x->header - fixed < x->stored_size)
+    if (x->header > next || next - x->header < fixed || next - x->header - fixed < x->record.stored_size)
         return qs_fail(
             d->e, QS_E_INPUT,
             "%s: is a broken or forged zip archive: entry %.*s overlaps what follows it at byte %" PRIu64,
-            qs_file_path(d->f), QS_FMT(x->name), next);
+            qs_file_path(d->f), QS_FMT(x->record.name), next);
+    return true;
+}
+
+/* `order` is NULL if the entries are in the order of their headers. */
+static bool check_in_order(const dir *d, qs_zip_entry *v, qs_zip_entry **order, uint64_t n,
+                           uint64_t directory) {
+    if ((order ? order[0] : v)->header != 0)
+        return broken(d->f, d->e, "its first entry is not at the beginning of the file");
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t next = i + 1 == n ? directory : (order ? order[i + 1] : &v[i + 1])->header;
+        if (!check_range(d, order ? order[i] : &v[i], next)) return false;
+    }
     return true;
 }
 
 static bool check_ranges(const dir *d, qs_zip_entry *v, uint64_t n, uint64_t directory) {
-    qs_zip_entry **order = malloc((size_t)n * sizeof *order);
-    if (!order) return qs_nomem(d->e);
-    bool sorted = true, ok = true;
-    for (uint64_t i = 0; i < n; i++) {
-        order[i] = &v[i];
-        if (i && v[i].header < v[i - 1].header) sorted = false;
+    qs_zip_entry **order = NULL;
+    bool sorted = true;
+    for (uint64_t i = 1; i < n && sorted; i++) sorted = v[i].header >= v[i - 1].header;
+    if (!sorted) {
+        order = malloc((size_t)n * sizeof *order);
+        if (!order) return qs_nomem(d->e);
+        for (uint64_t i = 0; i < n; i++) order[i] = &v[i];
+        qsort(order, (size_t)n, sizeof *order, by_header);
     }
-    if (!sorted) qsort(order, (size_t)n, sizeof *order, by_header);
-    if (order[0]->header != 0) ok = broken(d->f, d->e, "its first entry is not at the beginning of the file");
-    for (uint64_t i = 0; ok && i < n; i++)
-        ok = check_range(d, order[i], i + 1 < n ? order[i + 1]->header : directory);
+    bool ok = check_in_order(d, v, order, n, directory);
     free(order);
     for (uint64_t i = 0; ok && i < n; i++)
-        if (v[i].bound - v[i].header - v[i].name.n - v[i].stored_size > SLACK_USUAL)
+        if (v[i].bound - v[i].header - v[i].record.name.n - v[i].record.stored_size > SLACK_USUAL)
             ok = qs_zip_local(d->f, &v[i], d->e);
     return ok;
 }
@@ -241,7 +254,7 @@ bool qs_zip_read_dir(const qs_file *f, const qs_zip_end *end, const qs_limits *l
                      qs_zip_entry **entries, qs_err *e) {
     if (!check_limits(f, end, limits, e)) return false;
     char *p = malloc((size_t)end->directory_size);
-    qs_zip_entry *v = calloc((size_t)end->entries, sizeof *v);
+    qs_zip_entry *v = malloc((size_t)end->entries * sizeof *v); /* fits: the directory is longer */
     dir d = {.f = f, .lim = limits, .p = p, .n = (size_t)end->directory_size, .e = e};
     bool ok = (p && v) || qs_nomem(e);
     ok = ok && qs_file_read(f, end->directory, p, d.n, e);
@@ -260,30 +273,34 @@ bool qs_zip_read_dir(const qs_file *f, const qs_zip_end *end, const qs_limits *l
 
 bool qs_zip_local(const qs_file *f, qs_zip_entry *x, qs_err *e) {
     char h[LOCAL_SIZE + UINT16_MAX];
-    size_t n = LOCAL_SIZE + x->name.n;
-    if (x->data) return true;
+    qs_str name = qs_zip_name(x);
+    const qs_record *r = &x->record;
+    size_t n = LOCAL_SIZE + name.n;
+    if (x->skip) return true;
     if (!qs_file_read(f, x->header, h, n, e)) return false;
-    bool same = memcmp(h, "PK\x03\x04", 4) == 0 && u16(h + 26) == x->name.n &&
-                memcmp(h + LOCAL_SIZE, x->name.p, x->name.n) == 0 && u16(h + 8) == x->method &&
+    bool same = memcmp(h, "PK\x03\x04", 4) == 0 && u16(h + 26) == name.n &&
+                memcmp(h + LOCAL_SIZE, name.p, name.n) == 0 &&
+                u16(h + 8) == (r->deflated ? ZIP_CM_DEFLATE : ZIP_CM_STORE) &&
                 ((u16(h + 6) ^ x->flags) & (1u | 1u << 6 | 1u << 13)) == 0;
     uint32_t stored = u32(h + 18), size = u32(h + 22);
     /* With bit 3 the sizes stand behind the content; all ones mean that they are in the zip64 field. */
     if (!(u16(h + 6) & 8) &&
-        ((stored != UINT32_MAX && stored != x->stored_size) || (size != UINT32_MAX && size != x->size)))
+        ((stored != UINT32_MAX && stored != r->stored_size) || (size != UINT32_MAX && size != r->size)))
         same = false;
-    uint64_t data = x->header + n + u16(h + 28);
-    if (!same || data > x->bound || x->bound - data < x->stored_size)
+    uint32_t skip = (uint32_t)n + u16(h + 28);
+    uint64_t data = x->header + skip;
+    if (!same || data > x->bound || x->bound - data < r->stored_size)
         return qs_fail(e, QS_E_INPUT,
                        "%s: is a broken or forged zip archive: the header of %.*s at byte %" PRIu64
                        " does not agree with the directory",
-                       qs_file_path(f), QS_FMT(x->name), x->header);
+                       qs_file_path(f), QS_FMT(name), x->header);
     /* Room for another archive's directory between two entries is room for another truth. */
-    if (x->bound - data - x->stored_size > DESCRIPTOR_MAX)
+    if (x->bound - data - r->stored_size > DESCRIPTOR_MAX)
         return qs_fail(e, QS_E_INPUT,
                        "%s: is a broken or forged zip archive: %" PRIu64
                        " bytes that belong to no entry follow %.*s",
-                       qs_file_path(f), x->bound - data - x->stored_size, QS_FMT(x->name));
-    x->data = data;
+                       qs_file_path(f), x->bound - data - r->stored_size, QS_FMT(name));
+    x->skip = skip;
     return true;
 }
 
@@ -295,8 +312,8 @@ static bool same_entries(const qs_file *f, zip_t *z, const qs_zip_entry *v, uint
     for (uint64_t i = 0; i < n; i++) {
         const char *name = zip_get_name(z, i, ZIP_FL_ENC_RAW);
         zip_stat_t st;
-        if (!name || !qs_str_eq(qs_str_of(name), v[i].name) || zip_stat_index(z, i, 0, &st) != 0 ||
-            st.size != v[i].size || st.comp_size != v[i].stored_size)
+        if (!name || !qs_str_eq(qs_str_of(name), qs_zip_name(&v[i])) || zip_stat_index(z, i, 0, &st) != 0 ||
+            st.size != v[i].record.size || st.comp_size != v[i].record.stored_size)
             return broken(f, e, "two ways of reading its directory give different entries");
     }
     return true;

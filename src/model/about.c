@@ -83,9 +83,10 @@ static void add_storages(facts *x) {
     for (uint32_t i = 0; i < n; i++) {
         const qs_storage *s = qs_checkpoint_storage(x->c, i);
         bytes += s->bytes;
-        if (s->location.n == 0 || qs_str_is(s->location, "cpu")) continue;
+        qs_str location = qs_storage_location(x->c, s);
+        if (location.n == 0 || qs_str_is(location, "cpu")) continue;
         elsewhere++;
-        device = s->location;
+        device = location;
     }
     add(x, "storages", "%u of %" PRIu64 " bytes, in the whole file", n, bytes);
     if (elsewhere)

@@ -5,15 +5,14 @@
 
 /* ---- filling ---- */
 
-bool qs_ckpt_add_entry(qs_checkpoint *c, qs_str key, qs_node node, bool is_param, qs_err *e) {
-    uint32_t tensor = c->index[node];
-    if (!qs_checkpoint_tensor_of_node(c, node))
-        tensor = QS_NONE;
-    else if (c->tensors.v[tensor].flags & QS_TENSOR_IS_PARAMETER)
-        is_param = true;
+/* `hash`: qs_map_expect of the key. */
+static bool add_entry(qs_checkpoint *c, qs_str key, uint32_t hash, qs_node node, bool is_param, qs_err *e) {
+    const qs_tensor *t = qs_checkpoint_tensor_of_node(c, node);
+    if (t && t->flags & QS_TENSOR_IS_PARAMETER) is_param = true;
+    uint32_t tensor = t ? (uint32_t)(t - c->tensors.v) : QS_NONE;
     qs_entry entry = {.key = key, .node = node, .tensor = tensor, .is_param = is_param};
     if (c->entries.n >= QS_NONE) return qs_fail(e, QS_E_LIMIT, "too many entries");
-    uint32_t at = qs_map_add(&c->entry_by_key, key, (uint32_t)c->entries.n);
+    uint32_t at = qs_map_add_expected(&c->entry_by_key, key, hash, (uint32_t)c->entries.n);
     if (at == QS_MAP_NONE) return qs_nomem(e);
     if (at < c->entries.n) {
         entry.key = c->entries.v[at].key;
@@ -21,6 +20,11 @@ bool qs_ckpt_add_entry(qs_checkpoint *c, qs_str key, qs_node node, bool is_param
         return true;
     }
     return qs_push(&c->entries, entry) || qs_nomem(e);
+}
+
+bool qs_ckpt_add_entry(qs_checkpoint *c, qs_str key, qs_node node, bool is_param, qs_err *e) {
+    if (!qs_map_reserve(&c->entry_by_key, c->entries.n + 1)) return qs_nomem(e);
+    return add_entry(c, key, qs_map_expect(&c->entry_by_key, key), node, is_param, e);
 }
 
 bool qs_ckpt_add_version(qs_checkpoint *c, qs_str prefix, int64_t version, qs_err *e) {
@@ -54,14 +58,21 @@ static bool read_metadata(qs_checkpoint *c, qs_node dict, qs_err *e) {
 
 enum { ENTRIES_A_STEP = 1 << 16, AHEAD = 8 };
 
+static uint32_t expect_key(const qs_checkpoint *c, qs_node dict, size_t i) {
+    return qs_map_expect(&c->entry_by_key, qs_node_str(c->graph, qs_node_key(c->graph, dict, i)));
+}
+
 static bool fill_state_dict(qs_checkpoint *c, qs_node dict, qs_err *e) {
     size_t n = qs_node_pairs(c->graph, dict);
     if (!qs_reserve(&c->entries, n) || !qs_map_reserve(&c->entry_by_key, n)) return qs_nomem(e);
+    uint32_t expected[AHEAD];
+    for (size_t i = 0; i < AHEAD; i++) expected[i] = expect_key(c, dict, i);
     for (size_t i = 0; i < n; i++) {
         qs_str key;
-        qs_map_expect(&c->entry_by_key, qs_node_str(c->graph, qs_node_key(c->graph, dict, i + AHEAD)));
+        uint32_t hash = expected[i % AHEAD];
+        expected[i % AHEAD] = expect_key(c, dict, i + AHEAD);
         if (qs_ckpt_key(c->graph, qs_node_key(c->graph, dict, i), &key) &&
-            !qs_ckpt_add_entry(c, key, qs_node_value(c->graph, dict, i), false, e))
+            !add_entry(c, key, hash, qs_node_value(c->graph, dict, i), false, e))
             return false;
         if (i % ENTRIES_A_STEP == 0 && !qs_progress_step(c->limits.progress, i, n, e)) return false;
     }
@@ -205,8 +216,8 @@ const qs_tensor *qs_checkpoint_tensor(const qs_checkpoint *c, uint32_t i) {
 }
 
 const qs_tensor *qs_checkpoint_tensor_of_node(const qs_checkpoint *c, qs_node n) {
-    if (n > qs_graph_count(c->graph) || qs_node_kind_of(c->graph, n) != QS_NODE_REDUCE) return NULL;
-    return c->index[n] == QS_NONE ? NULL : &c->tensors.v[c->index[n]];
+    uint32_t note = qs_node_kind_of(c->graph, n) == QS_NODE_REDUCE ? qs_node_note(c->graph, n) : 0;
+    return note ? &c->tensors.v[note - 1] : NULL;
 }
 
 uint32_t qs_checkpoint_storage_count(const qs_checkpoint *c) {
@@ -214,6 +225,12 @@ uint32_t qs_checkpoint_storage_count(const qs_checkpoint *c) {
 }
 const qs_storage *qs_checkpoint_storage(const qs_checkpoint *c, uint32_t i) {
     return &c->storages.v[i];
+}
+qs_str qs_storage_key(const qs_checkpoint *c, const qs_storage *s) {
+    return qs_node_str(c->graph, qs_node_item(c->graph, qs_node_persid(c->graph, s->node), 2));
+}
+qs_str qs_storage_location(const qs_checkpoint *c, const qs_storage *s) {
+    return qs_node_str(c->graph, s->location);
 }
 
 bool qs_checkpoint_has_metadata(const qs_checkpoint *c) {

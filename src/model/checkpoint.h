@@ -65,6 +65,8 @@ const qs_tensor *qs_checkpoint_tensor(const qs_checkpoint *c, uint32_t i);
 const qs_tensor *qs_checkpoint_tensor_of_node(const qs_checkpoint *c, qs_node n);
 uint32_t qs_checkpoint_storage_count(const qs_checkpoint *c); /* of the whole file */
 const qs_storage *qs_checkpoint_storage(const qs_checkpoint *c, uint32_t i);
+qs_str qs_storage_key(const qs_checkpoint *c, const qs_storage *s);      /* its record is "data/KEY" */
+qs_str qs_storage_location(const qs_checkpoint *c, const qs_storage *s); /* "cpu", "cuda:0" */
 
 /* `_metadata` of the chosen state dict. For a MODULE root versions come from the classes we know (BatchNorm
  * 2, observers 3, ...), as state_dict() on that module would write them. */

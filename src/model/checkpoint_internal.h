@@ -33,7 +33,8 @@ struct qs_checkpoint {
      * listed under each, so nested sharing makes an endless tree of a small file. Honest files need some 20 a
      * node. */
     uint64_t work, max_work;
-    uint32_t *index; /* by node: a PERSID's storage, a REDUCE's tensor, or QS_NONE */
+    /* Notes of the graph's nodes are indices + 1: of a PERSID its storage's, of a REDUCE its tensor's.
+     * Of a GLOBAL, whether it rebuilds tensors (checkpoint_tensor.c). */
     QS_VEC(qs_storage) storages;
     qs_map storage_by_key;
     QS_VEC(qs_tensor) tensors;

@@ -56,7 +56,7 @@ bool qs_storage_read(const qs_checkpoint *c, uint32_t storage, uint64_t offset, 
     const qs_storage *s = &c->storages.v[storage];
     if (s->record == QS_NONE) {
         char key[64];
-        qs_str_printable(s->key, key, sizeof key);
+        qs_str_printable(qs_storage_key(c, s), key, sizeof key);
         return qs_fail(e, QS_E_INPUT, "the file has no record data/%s", key);
     }
     size_t unit = turned_unit(c, s);
@@ -282,10 +282,11 @@ typedef struct channels {
 
 static bool channels_open(channels *ch, const qs_checkpoint *c, const qs_tensor *t, qs_err *e) {
     *ch = (channels){.c = c, .t = t, .inner = 1};
-    ch->scales = qs_checkpoint_tensor_of_node(c, t->q_scales);
-    ch->zero_points = qs_checkpoint_tensor_of_node(c, t->q_zero_points);
-    uint64_t dim = (uint64_t)t->shape.dim[t->q_axis];
-    for (uint32_t i = (uint32_t)t->q_axis + 1; i < t->shape.ndim; i++) ch->inner *= (uint64_t)t->shape.dim[i];
+    ch->scales = qs_checkpoint_tensor_of_node(c, t->q->scales);
+    ch->zero_points = qs_checkpoint_tensor_of_node(c, t->q->zero_points);
+    uint64_t dim = (uint64_t)t->shape.dim[t->q->axis];
+    for (uint32_t i = (uint32_t)t->q->axis + 1; i < t->shape.ndim; i++)
+        ch->inner *= (uint64_t)t->shape.dim[i];
     if (ch->scales && ch->zero_points && qs_shape_numel(ch->scales->shape) == dim &&
         qs_shape_numel(ch->zero_points->shape) == dim)
         return true;
@@ -295,7 +296,7 @@ static bool channels_open(channels *ch, const qs_checkpoint *c, const qs_tensor 
 
 static bool channels_load(channels *ch, uint64_t channel, qs_err *e) {
     if (channel >= ch->first && channel < ch->first + ch->n) return true;
-    uint64_t left = (uint64_t)ch->t->shape.dim[ch->t->q_axis] - channel;
+    uint64_t left = (uint64_t)ch->t->shape.dim[ch->t->q->axis] - channel;
     ch->first = channel;
     ch->n = left < CHANNELS ? (size_t)left : CHANNELS;
     return qs_tensor_read_doubles(ch->c, ch->scales, channel, ch->n, ch->scale, e) &&
@@ -312,7 +313,7 @@ static bool dequantize_channels(const qs_checkpoint *c, const qs_tensor *t, uint
                                 float *v, qs_err *e) {
     channels ch;
     if (!channels_open(&ch, c, t, e)) return false;
-    uint64_t dim = (uint64_t)t->shape.dim[t->q_axis];
+    uint64_t dim = (uint64_t)t->shape.dim[t->q->axis];
     for (size_t done = 0; done < n;) {
         uint64_t at = first + done, channel = at / ch.inner % dim, left = ch.inner - at % ch.inner;
         size_t k = left < n - done ? (size_t)left : n - done;
@@ -350,8 +351,8 @@ bool qs_tensor_read_floats(const qs_checkpoint *c, const qs_tensor *t, uint64_t 
     if (!qs_tensor_read(c, t, first, n, raw, e)) return false;
     qs_to_floats(t->dtype, raw, n, out);
     if (t->kind != QS_TENSOR_QUANTIZED) return true;
-    if (t->per_channel) return dequantize_channels(c, t, first, n, out, e);
-    dequantize(out, n, (float)t->q_scale, (double)t->q_zero_point);
+    if (t->q->per_channel) return dequantize_channels(c, t, first, n, out, e);
+    dequantize(out, n, (float)t->q->scale, (double)t->q->zero_point);
     return true;
 }
 

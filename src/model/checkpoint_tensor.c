@@ -40,15 +40,8 @@ typedef struct scan {
     qs_err *e;
 } scan;
 
-static uint32_t find_record(const scan *s, qs_str key) {
-    char name[512] = "data/";
-    if (key.n > sizeof name - 5) return QS_NONE;
-    if (key.n) memcpy(name + 5, key.p, key.n);
-    return qs_container_find(s->c->container, (qs_str){name, key.n + 5});
-}
-
 /* Index of the storage; for a new one the next free. A storage that has a record is known by that. */
-static bool storage_index(scan *s, const qs_storage *found, uint32_t *out) {
+static bool storage_index(scan *s, const qs_storage *found, qs_str key, uint32_t *out) {
     uint32_t fresh = (uint32_t)s->c->storages.n;
     if (found->record != QS_NONE) {
         uint32_t *at = &s->by_record[found->record];
@@ -56,28 +49,28 @@ static bool storage_index(scan *s, const qs_storage *found, uint32_t *out) {
         *out = *at - 1;
         return true;
     }
-    *out = qs_map_add(&s->c->storage_by_key, found->key, fresh);
+    *out = qs_map_add(&s->c->storage_by_key, key, fresh);
     return *out != QS_MAP_NONE || qs_nomem(s->e);
 }
 
-static bool storage_of_persid(const scan *s, qs_node persid, qs_storage *out) {
+static bool storage_of_persid(const scan *s, qs_node persid, qs_storage *out, qs_str *key) {
     const qs_graph *g = s->c->graph;
     qs_node id = qs_node_persid(g, persid), cls = qs_node_item(g, id, 1), numel = qs_node_item(g, id, 4);
     if (!qs_str_is(qs_node_str(g, qs_node_item(g, id, 0)), "storage")) return false;
     if (qs_node_kind_of(g, numel) != QS_NODE_INT || qs_node_int(g, numel) < 0) return false;
-    *out = (qs_storage){.key = qs_node_str(g, qs_node_item(g, id, 2)),
-                        .location = qs_node_str(g, qs_node_item(g, id, 3)),
-                        .dtype = qs_dtype_of_storage(qs_node_name(g, cls)),
-                        .node = persid};
+    *key = qs_node_str(g, qs_node_item(g, id, 2));
+    *out = (qs_storage){.dtype = qs_dtype_of_storage(qs_node_name(g, cls)),
+                        .record = qs_container_find_data(s->c->container, *key),
+                        .node = persid,
+                        .location = qs_node_item(g, id, 3)};
     uint64_t size = out->dtype ? qs_dtype_get(out->dtype)->size : 1;
     if (__builtin_mul_overflow((uint64_t)qs_node_int(g, numel), size, &out->bytes)) out->bytes = UINT64_MAX;
-    out->record = find_record(s, out->key);
     return true;
 }
 
 static bool fail_two_types(const qs_checkpoint *c, const qs_storage *a, const qs_storage *b, qs_err *e) {
     char key[64];
-    qs_str_printable(a->key, key, sizeof key);
+    qs_str_printable(qs_storage_key(c, a), key, sizeof key);
     return qs_fail_at(e, QS_E_INPUT, "data.pkl", qs_node_offset(c->graph, b->node),
                       "storage %s is declared as %s and as %s: torch would silently read one as the other",
                       key, qs_dtype_get(a->dtype)->name, qs_dtype_get(b->dtype)->name);
@@ -86,11 +79,12 @@ static bool fail_two_types(const qs_checkpoint *c, const qs_storage *a, const qs
 static bool add_storage(scan *s, qs_node persid) {
     qs_checkpoint *c = s->c;
     qs_storage found;
+    qs_str key;
     uint32_t at;
-    if (!storage_of_persid(s, persid, &found)) return true;
+    if (!storage_of_persid(s, persid, &found, &key)) return true;
     if (c->storages.n >= QS_NONE) return qs_fail(s->e, QS_E_LIMIT, "too many storages");
-    if (!storage_index(s, &found, &at)) return false;
-    c->index[persid] = at;
+    if (!storage_index(s, &found, key, &at)) return false;
+    qs_node_set_note(c->graph, persid, at + 1);
     if (at < c->storages.n) { /* torch keeps the first declaration, so do we */
         const qs_storage *first = &c->storages.v[at];
         return first->dtype == found.dtype || fail_two_types(c, first, &found, s->e);
@@ -100,61 +94,65 @@ static bool add_storage(scan *s, qs_node persid) {
 
 /* ---- shapes ---- */
 
-/* A tuple, list or torch.Size of ints >= 0, copied to the arena. */
-static bool read_ints(decoder *d, qs_node n, const char *what, const int64_t **out, uint32_t *count) {
+/* The items of a tuple, list or torch.Size, at most as many as dimensions may be. */
+static bool find_ints(decoder *d, qs_node *n, const char *what, size_t *len) {
     qs_call call;
-    if (qs_node_call(d->g, n, &call) && qs_node_is_global(d->g, call.callable, "torch", "Size"))
-        n = qs_node_item(d->g, call.args, 0);
-    qs_node_kind kind = qs_node_kind_of(d->g, n);
+    if (qs_node_call(d->g, *n, &call) && qs_node_is_global(d->g, call.callable, "torch", "Size"))
+        *n = qs_node_item(d->g, call.args, 0);
+    qs_node_kind kind = qs_node_kind_of(d->g, *n);
     if (kind != QS_NODE_TUPLE && kind != QS_NODE_LIST) return bad(d, "its %s is no tuple", what), false;
-    size_t len = qs_node_len(d->g, n);
-    if (len > d->c->limits.ndim)
-        return bad(d, "it has %zu dimensions, more than --limit dimensions=%llu", len,
-                   (unsigned long long)d->c->limits.ndim),
-               false;
-    int64_t *v = len ? QS_ARENA_ARRAY(&d->c->arena, len, int64_t) : NULL;
-    if (len && !v) return d->nomem = true, false;
+    *len = qs_node_len(d->g, *n);
+    if (*len <= d->c->limits.ndim) return true;
+    return bad(d, "it has %zu dimensions, more than --limit dimensions=%llu", *len,
+               (unsigned long long)d->c->limits.ndim),
+           false;
+}
+
+/* Ints >= 0. */
+static bool read_ints(decoder *d, qs_node n, const char *what, int64_t *out, size_t len) {
     for (size_t i = 0; i < len; i++) {
         qs_node item = qs_node_item(d->g, n, i);
-        v[i] = qs_node_int(d->g, item);
-        if (qs_node_kind_of(d->g, item) != QS_NODE_INT || v[i] < 0)
+        out[i] = qs_node_int(d->g, item);
+        if (qs_node_kind_of(d->g, item) != QS_NODE_INT || out[i] < 0)
             return bad(d, "its %s has an element that is no size", what), false;
     }
-    *out = v;
-    *count = (uint32_t)len;
     return true;
 }
 
-static bool contiguous_strides(decoder *d) {
-    uint32_t n = d->t->shape.ndim;
-    int64_t *v = n ? QS_ARENA_ARRAY(&d->c->arena, n, int64_t) : NULL;
-    if (n && !v) return d->nomem = true, false;
+static bool read_strides(decoder *d, qs_node n, int64_t *out) {
+    size_t len, want = d->t->shape.ndim;
+    if (!find_ints(d, &n, "stride", &len)) return false;
+    if (len != want) return bad(d, "it has %zu sizes and %zu strides", want, len), false;
+    return read_ints(d, n, "stride", out, len);
+}
+
+static void contiguous_strides(const decoder *d, int64_t *out) {
     int64_t step = 1;
-    for (uint32_t i = n; i-- > 0;) {
-        v[i] = step;
+    for (uint32_t i = d->t->shape.ndim; i-- > 0;) {
+        out[i] = step;
         int64_t dim = d->t->shape.dim[i] ? d->t->shape.dim[i] : 1;
         if (__builtin_mul_overflow(step, dim, &step)) step = INT64_MAX;
     }
-    d->t->stride = v;
-    return true;
 }
 
 /* Shape, and strides unless `stride` is QS_NODE_NONE (then as if contiguous). On failure the tensor is a bad
  * scalar. */
-static bool read_layout(decoder *d, qs_node size, qs_node stride) {
+static void read_layout(decoder *d, qs_node size, qs_node stride) {
     qs_tensor *t = d->t;
-    uint32_t n = 0;
-    const int64_t *dim = NULL;
-    if (!read_ints(d, size, "size", &dim, &n)) return false;
-    t->shape = (qs_shape){n, dim};
-    if (qs_shape_numel(t->shape) == UINT64_MAX) bad(d, "its size overflows");
-    if (stride == QS_NODE_NONE) return contiguous_strides(d);
-    uint32_t strides = 0;
-    if (read_ints(d, stride, "stride", &t->stride, &strides)) {
-        if (strides == n) return true;
-        bad(d, "it has %u sizes and %u strides", n, strides);
+    size_t n;
+    if (!find_ints(d, &size, "size", &n)) return;
+    /* One piece for both: most have one dimension, and the arena rounds up. */
+    int64_t *dim = n ? QS_ARENA_ARRAY(&d->c->arena, 2 * n, int64_t) : NULL;
+    if (n && !dim) {
+        d->nomem = true;
+        return;
     }
-    return d->nomem ? false : contiguous_strides(d);
+    if (!read_ints(d, size, "size", dim, n)) return;
+    t->shape = (qs_shape){(uint32_t)n, dim};
+    int64_t *step = n ? dim + n : NULL;
+    t->stride = step;
+    if (qs_shape_numel(t->shape) == UINT64_MAX) bad(d, "its size overflows");
+    if (stride == QS_NODE_NONE || !read_strides(d, stride, step)) contiguous_strides(d, step);
 }
 
 /* Bytes of storage a tensor reaches into, UINT64_MAX on overflow. */
@@ -176,8 +174,8 @@ static uint64_t bytes_needed(const qs_tensor *t) {
 
 typedef unsigned long long ull;
 
-static const char *printable(qs_str s, char out[64]) {
-    qs_str_printable(s, out, 64);
+static const char *printable_key(const decoder *d, const qs_storage *s, char out[64]) {
+    qs_str_printable(qs_storage_key(d->c, s), out, 64);
     return out;
 }
 
@@ -197,16 +195,16 @@ static void check_bounds(decoder *d) {
     char key[64];
     if (t->dtype == QS_DTYPE_UNKNOWN) return bad(d, "its element type is not known");
     if (need > s->bytes)
-        return bad(d, "needs %llu bytes, storage %s has %llu", (ull)need, printable(s->key, key),
+        return bad(d, "needs %llu bytes, storage %s has %llu", (ull)need, printable_key(d, s, key),
                    (ull)s->bytes);
-    if (s->record == QS_NONE) return bad(d, "the file has no record data/%s", printable(s->key, key));
+    if (s->record == QS_NONE) return bad(d, "the file has no record data/%s", printable_key(d, s, key));
     uint64_t have = qs_container_record(d->c->container, s->record)->size;
     if (have < s->bytes)
-        return bad(d, "needs %llu bytes, record data/%s has %llu", (ull)s->bytes, printable(s->key, key),
+        return bad(d, "needs %llu bytes, record data/%s has %llu", (ull)s->bytes, printable_key(d, s, key),
                    (ull)have);
     if (have > s->bytes)
-        return bad(d, "record data/%s has %llu bytes, %llu were declared", printable(s->key, key), (ull)have,
-                   (ull)s->bytes);
+        return bad(d, "record data/%s has %llu bytes, %llu were declared", printable_key(d, s, key),
+                   (ull)have, (ull)s->bytes);
     if (is_blown_up(t, s->bytes))
         return bad(d, "its strides make %llu elements of %llu bytes", (ull)qs_shape_numel(t->shape),
                    (ull)s->bytes);
@@ -216,9 +214,14 @@ static void check_bounds(decoder *d) {
 
 /* ---- the rebuild functions ---- */
 
+static uint32_t storage_of(const decoder *d, qs_node n) {
+    uint32_t note = qs_node_kind_of(d->g, n) == QS_NODE_PERSID ? qs_node_note(d->g, n) : 0;
+    return note ? note - 1 : QS_NONE;
+}
+
 static void read_storage(decoder *d, size_t i) {
     qs_node n = arg(d, i);
-    uint32_t at = qs_node_kind_of(d->g, n) == QS_NODE_PERSID ? d->c->index[n] : QS_NONE;
+    uint32_t at = storage_of(d, n);
     d->t->storage = at;
     if (at == QS_NONE) return bad(d, "its storage is not one of the file's");
     d->t->dtype = d->c->storages.v[at].dtype;
@@ -274,19 +277,24 @@ static double read_number(const decoder *d, qs_node n) {
 
 /* (storage, offset, size, stride, (scheme, ...), requires_grad, hooks) */
 static void decode_quantized(decoder *d) {
-    qs_tensor *t = d->t;
-    t->kind = QS_TENSOR_QUANTIZED;
+    qs_quantized *q = QS_ARENA_NEW(&d->c->arena, qs_quantized);
+    if (!q) {
+        d->nomem = true;
+        return;
+    }
+    d->t->kind = QS_TENSOR_QUANTIZED;
+    d->t->q = q;
     dense_head(d);
     qs_node params = arg(d, 4);
-    t->per_channel = qs_str_starts(qs_node_name(d->g, qs_node_item(d->g, params, 0)), QS_STR("per_channel"));
-    if (!t->per_channel) {
-        t->q_scale = read_number(d, qs_node_item(d->g, params, 1));
-        t->q_zero_point = qs_node_int(d->g, qs_node_item(d->g, params, 2));
+    q->per_channel = qs_str_starts(qs_node_name(d->g, qs_node_item(d->g, params, 0)), QS_STR("per_channel"));
+    if (!q->per_channel) {
+        q->scale = read_number(d, qs_node_item(d->g, params, 1));
+        q->zero_point = qs_node_int(d->g, qs_node_item(d->g, params, 2));
     } else {
-        t->q_scales = qs_node_item(d->g, params, 1);
-        t->q_zero_points = qs_node_item(d->g, params, 2);
-        t->q_axis = qs_node_int(d->g, qs_node_item(d->g, params, 3));
-        if (t->q_axis < 0 || t->q_axis >= t->shape.ndim) bad(d, "its channel axis is not one of its axes");
+        q->scales = qs_node_item(d->g, params, 1);
+        q->zero_points = qs_node_item(d->g, params, 2);
+        q->axis = qs_node_int(d->g, qs_node_item(d->g, params, 3));
+        if (q->axis < 0 || q->axis >= d->t->shape.ndim) bad(d, "its channel axis is not one of its axes");
     }
     read_bool(d, arg(d, 5), QS_TENSOR_REQUIRES_GRAD);
 }
@@ -295,7 +303,7 @@ static qs_dtype dtype_of_tensor_node(const decoder *d, qs_node n) {
     qs_call call;
     if (!qs_node_call(d->g, n, &call)) return QS_DTYPE_UNKNOWN;
     qs_node first = qs_node_item(d->g, call.args, 0);
-    uint32_t at = qs_node_kind_of(d->g, first) == QS_NODE_PERSID ? d->c->index[first] : QS_NONE;
+    uint32_t at = storage_of(d, first);
     return at == QS_NONE ? QS_DTYPE_UNKNOWN : d->c->storages.v[at].dtype;
 }
 
@@ -360,23 +368,34 @@ static const struct {
     {"_rebuild_device_tensor_from_numpy", decode_from_numpy},
 };
 
-/* The function and arguments behind a node that rebuilds a tensor. */
-static bool rebuild_call(const qs_graph *g, qs_node n, qs_str *name, qs_node *args) {
+static bool rebuilds_tensors(const qs_graph *g, qs_node function) {
+    qs_str module = qs_node_module(g, function), name = qs_node_name(g, function);
+    if (name.n && memchr(name.p, '.', name.n)) return false; /* an attribute of something, saved as getattr */
+    if (qs_str_is(module, "torch._utils") || qs_str_is(module, "torch._tensor"))
+        return qs_str_starts(name, QS_STR("_rebuild_"));
+    return qs_str_is(module, "torch.nn.parameter") && qs_str_starts(name, QS_STR("Uninitialized"));
+}
+
+/* The function and arguments behind a node that rebuilds a tensor. The few functions of a file are called
+ * for each of its tensors, so what they are is noted. */
+static bool rebuild_call(qs_graph *g, qs_node n, qs_str *name, qs_node *args) {
+    enum { REBUILDS = 1, OTHER };
     qs_call call;
     if (qs_node_kind_of(g, n) != QS_NODE_REDUCE || !qs_node_call(g, n, &call)) return false;
-    qs_str module = qs_node_module(g, call.callable);
+    uint32_t note =
+        qs_node_kind_of(g, call.callable) == QS_NODE_GLOBAL ? qs_node_note(g, call.callable) : OTHER;
+    if (note == 0) {
+        note = rebuilds_tensors(g, call.callable) ? REBUILDS : OTHER;
+        qs_node_set_note(g, call.callable, note);
+    }
     *name = qs_node_name(g, call.callable);
     *args = call.args;
-    if (name->n && memchr(name->p, '.', name->n))
-        return false; /* an attribute of something, saved as getattr */
-    if (qs_str_is(module, "torch._utils") || qs_str_is(module, "torch._tensor"))
-        return qs_str_starts(*name, QS_STR("_rebuild_"));
-    return qs_str_is(module, "torch.nn.parameter") && qs_str_starts(*name, QS_STR("Uninitialized"));
+    return note == REBUILDS;
 }
 
 /* Peel parameters and subclasses off until the call that holds the storage. False if it is too deep. */
 static bool unwrap(decoder *d, qs_str *name, qs_node *args) {
-    const qs_graph *g = d->g;
+    qs_graph *g = d->c->graph;
     for (int i = 0; i < MAX_WRAPPERS; i++) {
         if (qs_str_starts(*name, QS_STR("_rebuild_parameter"))) {
             d->t->flags |= QS_TENSOR_IS_PARAMETER;
@@ -409,17 +428,21 @@ static void decode(decoder *d, qs_str name) {
 
 static bool add_tensor(qs_checkpoint *c, qs_node n, qs_err *e) {
     qs_str name;
-    qs_tensor t = {.kind = QS_TENSOR_OPAQUE, .storage = QS_NONE, .node = n};
-    decoder d = {.c = c, .g = c->graph, .t = &t};
-    if (!rebuild_call(c->graph, n, &name, &d.args)) return true;
+    qs_node args;
+    if (!rebuild_call(c->graph, n, &name, &args)) return true;
     if (c->tensors.n >= QS_NONE) return qs_fail(e, QS_E_LIMIT, "too many tensors");
+    if (!qs_reserve(&c->tensors, c->tensors.n + 1)) return qs_nomem(e);
+    qs_tensor *t = &c->tensors.v[c->tensors.n];
+    *t = (qs_tensor){.kind = QS_TENSOR_OPAQUE, .storage = QS_NONE, .node = n};
+    decoder d = {.c = c, .g = c->graph, .t = t, .args = args};
     if (unwrap(&d, &name, &d.args)) {
-        t.kind = QS_TENSOR_DENSE;
+        t->kind = QS_TENSOR_DENSE;
         decode(&d, name);
     }
     if (d.nomem) return qs_nomem(e);
-    c->index[n] = (uint32_t)c->tensors.n;
-    return qs_push(&c->tensors, t) || qs_nomem(e);
+    c->tensors.n++;
+    qs_node_set_note(c->graph, n, (uint32_t)c->tensors.n);
+    return true;
 }
 
 enum { NODES_A_STEP = 1 << 16 }; /* between two looks at whether anybody still waits */
@@ -439,10 +462,6 @@ static bool scan_nodes(scan *s) {
 
 bool qs_ckpt_scan_tensors(qs_checkpoint *c, qs_err *e) {
     scan s = {.c = c, .e = e};
-    size_t nodes = (size_t)qs_graph_count(c->graph) + 1;
-    c->index = QS_ARENA_ARRAY(&c->arena, nodes, uint32_t);
-    if (!c->index) return qs_nomem(e);
-    memset(c->index, 0xff, nodes * sizeof *c->index);
     uint32_t records = qs_container_count(c->container);
     s.by_record = calloc((size_t)records + 1, sizeof *s.by_record);
     /* A storage has a record: as many as there are is room enough for honest files. */

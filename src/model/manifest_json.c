@@ -318,10 +318,10 @@ static bool unique_members(const cJSON *object, qs_err *e) {
     qs_map seen = {0};
     bool ok = true;
     for (const cJSON *f = object->child; f && ok; f = f->next) {
-        size_t before = seen.n;
+        size_t before = seen.keys.n;
         if (qs_map_add(&seen, qs_str_of(f->string), 0) == QS_MAP_NONE)
             ok = qs_nomem(e);
-        else if (seen.n == before)
+        else if (seen.keys.n == before)
             ok = twice(f->string, e);
     }
     qs_map_free(&seen);

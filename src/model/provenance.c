@@ -56,7 +56,7 @@ static bool has_record(const finder *f, const char *name) {
 static void look_at_keys(finder *f) {
     uint32_t n = qs_checkpoint_storage_count(f->c), counted = 0, large = 0;
     for (uint32_t i = 0; i < n; i++) {
-        qs_str key = qs_checkpoint_storage(f->c, i)->key;
+        qs_str key = qs_storage_key(f->c, qs_checkpoint_storage(f->c, i));
         bool digits = key.n > 0 && key.n < 20; /* fits */
         uint64_t v = 0;
         for (size_t k = 0; k < key.n && digits; k++) {
@@ -120,36 +120,69 @@ static bool torch_wrote(const finder *f) {
     return kind == QS_FILE_TORCH_ZIP || kind == QS_FILE_LEGACY || kind == QS_FILE_DCP;
 }
 
-/* Do all keys begin with the part, or is it in any of them? */
-static bool is_wrapped(const finder *f, qs_str part, bool all) {
+typedef struct wrapper {
+    qs_str part;
+    char where;
+    const char *label;
+} wrapper;
+
+static const wrapper wrappers[] = {
+#define QS_WRAPPER(part, where, label) {{part, sizeof part - 1}, where, label},
+#include "model/provenance.def"
+#undef QS_WRAPPER
+};
+
+enum { WRAPPERS = sizeof wrappers / sizeof *wrappers };
+
+/* Which wrappers to look for in a key, as bits, and the characters before the dots their parts end with: at
+ * most dots nothing need be compared. */
+typedef struct wanted {
+    unsigned begins, within;
+    bool last[256];
+} wanted;
+
+static unsigned parts_within(qs_str key, const wanted *w) {
+    unsigned found = 0;
+    for (size_t end = 1; end < key.n; end++) {
+        const char *dot = memchr(key.p + end, '.', key.n - end);
+        if (!dot) break;
+        end = (size_t)(dot - key.p);
+        if (!w->last[(unsigned char)dot[-1]]) continue;
+        for (unsigned k = 0; k < WRAPPERS; k++)
+            if ((w->within & 1u << k) && qs_str_ends(qs_str_sub(key, 0, end + 1), wrappers[k].part))
+                found |= 1u << k;
+    }
+    return found;
+}
+
+/* Bits of the wrappers whose part all keys begin with ('^') or any has in it ('*'). */
+static unsigned find_wrappers(const finder *f) {
+    wanted w = {0};
+    unsigned found = 0;
     uint32_t n = qs_checkpoint_count(f->c);
+    for (unsigned k = 0; k < WRAPPERS; k++) {
+        *(wrappers[k].where == '^' ? &w.begins : &w.within) |= 1u << k;
+        w.last[(unsigned char)wrappers[k].part.p[wrappers[k].part.n - 2]] = true;
+    }
     for (uint32_t i = 0; i < n; i++) {
         qs_str key = qs_checkpoint_entry(f->c, i)->key;
-        if (all != (all ? qs_str_starts(key, part) : qs_str_find(key, part) != SIZE_MAX)) return !all;
+        for (unsigned k = 0; k < WRAPPERS && w.begins; k++)
+            if (!qs_str_starts(key, wrappers[k].part)) w.begins &= ~(1u << k);
+        found |= parts_within(key, &w);
     }
-    return all;
+    return n ? found | w.begins : 0;
 }
 
 static bool look_at_entries(finder *f) {
-    static const struct {
-        const char *part;
-        char where;
-        const char *label;
-    } wrappers[] = {
-#define QS_WRAPPER(part, where, label) {part, where, label},
-#include "model/provenance.def"
-#undef QS_WRAPPER
-    };
     uint32_t n = qs_checkpoint_count(f->c);
     bool torchs = torch_wrote(f);
     for (uint32_t i = 0; i < n && torchs; i++) {
         const qs_tensor *t = qs_entry_tensor(f->c, qs_checkpoint_entry(f->c, i));
         if (t) look_at_dtype(f, t->dtype);
     }
-    for (size_t k = 0; k < sizeof wrappers / sizeof *wrappers; k++)
-        if (n && is_wrapped(f, qs_str_of(wrappers[k].part), wrappers[k].where == '^') &&
-            !add_fact(f, "wrapper", qs_str_of(wrappers[k].label)))
-            return false;
+    unsigned found = find_wrappers(f);
+    for (unsigned k = 0; k < WRAPPERS; k++)
+        if ((found & 1u << k) && !add_fact(f, "wrapper", qs_str_of(wrappers[k].label))) return false;
     return true;
 }
 
@@ -298,17 +331,16 @@ static bool find_all(finder *f) {
     look_at_versions(f);
     look_at_modules(f);
     find_top_keys(f);
-    size_t wrappers = f->p->facts.n;
+    size_t first = f->p->facts.n;
     if (!look_at_entries(f) || !look_at_average(f)) return false;
-    size_t n = f->p->facts.n - wrappers;
+    size_t n = f->p->facts.n - first;
     if (!add_torch(f) || !look_at_classes(f) || !look_at_top(f, "framework") || !look_at_top(f, "version") ||
         !look_at_top(f, "date"))
         return false;
     /* The wrappers were found on the way; they are listed last. */
     for (size_t i = 0; i < n; i++) {
-        qs_provenance_fact moved = f->p->facts.v[wrappers];
-        memmove(&f->p->facts.v[wrappers], &f->p->facts.v[wrappers + 1],
-                (f->p->facts.n - wrappers - 1) * sizeof moved);
+        qs_provenance_fact moved = f->p->facts.v[first];
+        memmove(&f->p->facts.v[first], &f->p->facts.v[first + 1], (f->p->facts.n - first - 1) * sizeof moved);
         f->p->facts.v[f->p->facts.n - 1] = moved;
     }
     return true;

@@ -30,12 +30,11 @@ typedef enum qs_tensor_kind {
 } qs_tensor_kind;
 
 typedef struct qs_storage {
-    qs_str key;      /* record is "data/KEY" */
-    qs_str location; /* "cpu", "cuda:0" */
-    qs_dtype dtype;  /* of the storage class; QS_DTYPE_UNKNOWN for UntypedStorage */
-    uint64_t bytes;  /* as the persistent id says: numel * itemsize */
-    uint32_t record; /* index in the container, UINT32_MAX if absent */
-    qs_node node;    /* the PERSID node */
+    uint64_t bytes;   /* as the persistent id says: numel * itemsize */
+    qs_dtype dtype;   /* of the storage class; QS_DTYPE_UNKNOWN for UntypedStorage */
+    uint32_t record;  /* index in the container, UINT32_MAX if absent */
+    qs_node node;     /* the PERSID node */
+    qs_node location; /* qs_storage_location */
 } qs_storage;
 
 #define QS_TENSOR_IS_PARAMETER  1u /* wrapped in _rebuild_parameter */
@@ -43,22 +42,27 @@ typedef struct qs_storage {
 #define QS_TENSOR_CONJ          4u
 #define QS_TENSOR_NEG           8u
 
+typedef struct qs_quantized {
+    bool per_channel;
+    double scale;
+    int64_t zero_point;
+    int64_t axis;                /* of the channels */
+    qs_node scales, zero_points; /* tensor nodes if per channel */
+} qs_quantized;
+
+/* 64 bytes: there are hundreds of thousands of them. */
 typedef struct qs_tensor {
-    qs_tensor_kind kind;
+    qs_tensor_kind kind : 8;
+    uint32_t flags : 24; /* QS_TENSOR_* */
     qs_dtype dtype;
     qs_shape shape;
     const int64_t *stride; /* [ndim], elements */
     uint64_t offset;       /* elements into the storage */
     uint32_t storage;      /* index in the checkpoint's storages, UINT32_MAX if none */
-    uint32_t flags;        /* QS_TENSOR_* */
+    qs_node node;          /* the outermost node (the parameter, if it is one) */
     const char *bad; /* NULL, or why its bytes cannot be read ("needs 48 bytes, record data/3 has 40"); such
                         a tensor can be looked at but saving it is refused */
-    qs_node node;    /* the outermost node (the parameter, if it is one) */
-    /* QUANTIZED only */
-    bool per_channel;
-    double q_scale;
-    int64_t q_zero_point, q_axis;
-    qs_node q_scales, q_zero_points; /* tensor nodes if per channel */
+    const qs_quantized *q; /* QUANTIZED only: never NULL */
 } qs_tensor;
 
 static inline bool qs_tensor_is_contiguous(const qs_tensor *t) {

@@ -117,14 +117,15 @@ static bool check_storages(verifier *x) {
     for (uint32_t i = 0; i < n; i++) {
         const qs_storage *s = qs_checkpoint_storage(x->c, i);
         if (s->record == UINT32_MAX) {
-            if (!problem(x, s->key, "this storage has no record data/KEY in the file")) return false;
+            if (!problem(x, qs_storage_key(x->c, s), "this storage has no record data/KEY in the file"))
+                return false;
             continue;
         }
         claimed++;
         uint64_t have = qs_container_record(qs_checkpoint_container(x->c), s->record)->size;
         if (s->dtype && have != s->bytes &&
-            !problem(x, s->key, "this storage declares %" PRIu64 " bytes, its record has %" PRIu64, s->bytes,
-                     have))
+            !problem(x, qs_storage_key(x->c, s),
+                     "this storage declares %" PRIu64 " bytes, its record has %" PRIu64, s->bytes, have))
             return false;
     }
     uint32_t records = 0;

@@ -269,7 +269,7 @@ static bool version_holders(qs_resolution *r) {
 static bool move_all(qs_resolution *r) {
     voting v = {0};
     qs_map nodes = {0};
-    bool moves = r->moved.n > 0; /* else nothing was renamed, and everything stays */
+    bool moves = r->moved.keys.n > 0; /* else nothing was renamed, and everything stays */
     bool ok = (!moves || collect_votes(r, &v)) && map_nodes(r->in.a, &nodes) && move_items(r, &v, &nodes) &&
               (!moves || refill_left(r));
     qs_vec_free(&v.votes);

@@ -42,7 +42,7 @@ static bool init_source(qs_out_source *s, const qs_checkpoint *c, qs_err *e) {
     s->out = calloc((size_t)n + 1, sizeof *s->out);
     if (!s->out || !qs_map_reserve(&s->by_key, n)) return qs_nomem(e);
     for (uint32_t i = 0; i < n; i++)
-        if (!qs_map_put(&s->by_key, qs_checkpoint_storage(c, i)->key, i)) return qs_nomem(e);
+        if (!qs_map_put(&s->by_key, qs_storage_key(c, qs_checkpoint_storage(c, i)), i)) return qs_nomem(e);
     return true;
 }
 

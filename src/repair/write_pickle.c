@@ -56,14 +56,14 @@ static bool check_record(const qs_checkpoint *c, const qs_storage *s, qs_err *e)
     return qs_fail(e, QS_E_REFUSED,
                    "%s: storage %.*s should have %" PRIu64 " bytes and its record has %" PRIu64
                    "; drop the entries that use it, then save",
-                   qs_checkpoint_path(c), QS_FMT(s->key), s->bytes, rec ? rec->size : 0);
+                   qs_checkpoint_path(c), QS_FMT(qs_storage_key(c, s)), s->bytes, rec ? rec->size : 0);
 }
 
 /* Storage i of a document is referred to. */
 static bool use_storage(job *j, qs_out_source *src, uint32_t i) {
     if (src->out[i]) return true;
     const qs_storage *s = qs_checkpoint_storage(src->c, i);
-    qs_out_storage o = {.key = s->key, .bytes = s->bytes, .from = src->c, .storage = i};
+    qs_out_storage o = {.key = qs_storage_key(src->c, s), .bytes = s->bytes, .from = src->c, .storage = i};
     if (!check_record(src->c, s, j->e)) return false;
     if (src == &j->w->b && !new_key(j, &o.key)) return false;
     if (!qs_push(&j->w->storages, o)) return qs_nomem(j->e);

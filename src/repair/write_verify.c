@@ -25,6 +25,12 @@ static bool same_ints(const int64_t *a, const int64_t *b, uint32_t n) {
     return n == 0 || memcmp(a, b, n * sizeof *a) == 0;
 }
 
+static bool same_quantized(const qs_quantized *a, const qs_quantized *b) {
+    if (!a || !b) return a == b;
+    return a->per_channel == b->per_channel && memcmp(&a->scale, &b->scale, sizeof a->scale) == 0 &&
+           a->zero_point == b->zero_point && a->axis == b->axis;
+}
+
 static bool check_tensor(const check *k, const qs_resolved *x, const qs_tensor *want, const qs_tensor *got,
                          uint64_t skip) {
     if (got->bad) return wrong(k, x->key, "cannot be read");
@@ -34,10 +40,7 @@ static bool check_tensor(const check *k, const qs_resolved *x, const qs_tensor *
             want->offset * qs_dtype_get(want->dtype)->size ||
         !same_ints(got->stride, want->stride, want->shape.ndim))
         return wrong(k, x->key, "has another layout");
-    if (got->per_channel != want->per_channel ||
-        memcmp(&got->q_scale, &want->q_scale, sizeof want->q_scale) != 0 ||
-        got->q_zero_point != want->q_zero_point || got->q_axis != want->q_axis)
-        return wrong(k, x->key, "has other quantization parameters");
+    if (!same_quantized(got->q, want->q)) return wrong(k, x->key, "has other quantization parameters");
     return true;
 }
 
@@ -45,7 +48,8 @@ static bool check_storage_key(const check *k, const qs_resolved *x, const qs_ten
     if (got->storage == UINT32_MAX || out == 0) return wrong(k, x->key, "has no storage");
     const qs_storage *s = qs_checkpoint_storage(k->c, got->storage);
     const qs_out_storage *o = &k->w->storages.v[out - 1];
-    return (qs_str_eq(s->key, o->key) && s->bytes == o->bytes) || wrong(k, x->key, "has another storage");
+    return (qs_str_eq(qs_storage_key(k->c, s), o->key) && s->bytes == o->bytes) ||
+           wrong(k, x->key, "has another storage");
 }
 
 static bool check_fill(const check *k, const qs_resolved *x, const qs_tensor *got, uint32_t i) {
@@ -107,7 +111,8 @@ static bool compare_bytes(check *k, const qs_out_storage *s, uint32_t record, ch
 static bool check_locations(const check *k) {
     for (uint32_t i = 0; k->w->cpu && i < qs_checkpoint_storage_count(k->c); i++) {
         const qs_storage *s = qs_checkpoint_storage(k->c, i);
-        if (!qs_str_is(s->location, "cpu")) return wrong(k, s->key, "(a storage) is not of the CPU");
+        if (!qs_str_is(qs_storage_location(k->c, s), "cpu"))
+            return wrong(k, qs_storage_key(k->c, s), "(a storage) is not of the CPU");
     }
     return true;
 }

@@ -174,8 +174,9 @@ static void same_tensor(const trip *t, const qs_tensor *was, const qs_tensor *go
     if (module) flags &= ~(QS_TENSOR_IS_PARAMETER | QS_TENSOR_REQUIRES_GRAD);
     REQUIRE(flags == 0, "other flags");
     if (was->kind == QS_TENSOR_QUANTIZED)
-        REQUIRE(was->per_channel == got->per_channel && was->q_axis == got->q_axis &&
-                    was->q_zero_point == got->q_zero_point && memcmp(&was->q_scale, &got->q_scale, 8) == 0,
+        REQUIRE(was->q->per_channel == got->q->per_channel && was->q->axis == got->q->axis &&
+                    was->q->zero_point == got->q->zero_point &&
+                    memcmp(&was->q->scale, &got->q->scale, 8) == 0,
                 "other quantization");
 }
 
@@ -229,7 +230,7 @@ static bool sizes_differ(const qs_checkpoint *c) {
         for (uint32_t i = 0; id && i < qs_checkpoint_storage_count(c); i++) {
             const qs_storage *s = qs_checkpoint_storage(c, i);
             qs_node first = qs_node_persid(g, s->node);
-            if (qs_str_eq(s->key, qs_node_str(g, qs_node_item(g, id, 2))) &&
+            if (qs_str_eq(qs_storage_key(c, s), qs_node_str(g, qs_node_item(g, id, 2))) &&
                 qs_node_int(g, qs_node_item(g, id, 4)) != qs_node_int(g, qs_node_item(g, first, 4)))
                 return true;
         }
@@ -270,7 +271,8 @@ static void same_checkpoint(const trip *t) {
     for (uint32_t i = 0; i < n && i < COMPARED; i++) same_entry(t, i);
     for (uint32_t i = 0; t->opt.cpu && t->format == QS_WRITE_TORCH && i < qs_checkpoint_storage_count(t->c);
          i++)
-        REQUIRE(qs_str_is(qs_checkpoint_storage(t->c, i)->location, "cpu"), "still elsewhere");
+        REQUIRE(qs_str_is(qs_storage_location(t->c, qs_checkpoint_storage(t->c, i)), "cpu"),
+                "still elsewhere");
     same_versions(t);
     same_object(t);
 }

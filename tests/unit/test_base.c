@@ -47,7 +47,7 @@ static void test_map_keeps_every_key(void **state) {
         snprintf(key, sizeof key, "key.%u", i);
         assert_true(qs_map_put(&m, qs_arena_str(&a, qs_str_of(key)), i));
     }
-    assert_int_equal(m.n, N);
+    assert_int_equal(m.keys.n, N);
     for (uint32_t i = 0; i < N; i++) {
         char key[32];
         snprintf(key, sizeof key, "key.%u", i);
@@ -56,6 +56,38 @@ static void test_map_keeps_every_key(void **state) {
     assert_int_equal(qs_map_get(&m, QS_STR("key.-1")), QS_MAP_NONE);
     assert_int_equal(qs_map_add(&m, QS_STR("key.7"), 99), 7);
     qs_map_free(&m);
+    qs_arena_free(&a);
+}
+
+/* Every second key is there already; both ways of adding must agree, and a copy with them. */
+static void test_map_adds_what_is_expected(void **state) {
+    (void)state;
+    qs_map m = {0}, copy = {0};
+    qs_arena a = {0};
+    enum { N = 3000, AHEAD = 5 };
+    uint32_t hash[AHEAD];
+    qs_str key[N + AHEAD];
+    for (uint32_t i = 0; i < N + AHEAD; i++) {
+        char text[32];
+        snprintf(text, sizeof text, "%s.%u", i % 3 ? "layer" : "", i);
+        key[i] = qs_arena_str(&a, qs_str_of(text));
+    }
+    for (uint32_t i = 0; i < N; i += 2) assert_int_equal(qs_map_add(&m, key[i], i), i);
+    assert_true(qs_map_reserve(&m, N));
+    for (uint32_t i = 0; i < AHEAD; i++) hash[i] = qs_map_expect(&m, key[i]);
+    for (uint32_t i = 0; i < N; i++) {
+        uint32_t h = hash[i % AHEAD];
+        hash[i % AHEAD] = qs_map_expect(&m, key[i + AHEAD]);
+        assert_int_equal(qs_map_add_expected(&m, key[i], h, N + i), i % 2 ? N + i : i);
+    }
+    assert_int_equal(m.keys.n, N);
+    assert_true(qs_map_copy(&copy, &m));
+    assert_true(qs_map_put(&m, key[0], 77));
+    for (uint32_t i = 0; i < N; i++) assert_int_equal(qs_map_get(&copy, key[i]), i % 2 ? N + i : i);
+    assert_int_equal(qs_map_get(&m, key[0]), 77);
+    assert_int_equal(qs_map_get(&copy, key[N]), QS_MAP_NONE);
+    qs_map_free(&m);
+    qs_map_free(&copy);
     qs_arena_free(&a);
 }
 
@@ -171,6 +203,7 @@ int main(void) {
         cmocka_unit_test(test_printable_escapes_what_moves_the_cursor),
         cmocka_unit_test(test_natural_order),
         cmocka_unit_test(test_map_keeps_every_key),
+        cmocka_unit_test(test_map_adds_what_is_expected),
         cmocka_unit_test(test_first_error_wins),
         cmocka_unit_test(test_reader_is_sticky),
         cmocka_unit_test(test_temp_publishes_or_leaves_nothing),

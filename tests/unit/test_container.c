@@ -191,6 +191,9 @@ static void test_what_torch_reads_is_opened(void **state) {
     assert_true(qs_str_is(qs_container_prefix(c), "a"));
     assert_int_equal(qs_container_find(c, QS_STR("data/0")), 2);
     assert_int_equal(qs_container_find(c, QS_STR("a/data/0")), UINT32_MAX);
+    assert_int_equal(qs_container_find_data(c, QS_STR("0")), 2);
+    assert_int_equal(qs_container_find_data(c, QS_STR("00")), UINT32_MAX);
+    assert_int_equal(qs_container_find_data(c, QS_STR("")), UINT32_MAX);
     assert_int_equal(qs_container_kind(c), QS_FILE_TORCH_ZIP);
     char b[4];
     assert_true(qs_record_read(c, 2, 9, b, 3, &err));

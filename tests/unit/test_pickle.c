@@ -138,6 +138,41 @@ static void test_every_build_is_kept(void **state) {
     qs_graph_free(g);
 }
 
+/* A tuple's items lie as tight as they can: what is appended elsewhere must not get into them. */
+static void test_lists_grow_beside_tuples(void **state) {
+    (void)state;
+    SAYS("](K\x01K\x02K\x03tq\x00"
+         "0(K\x06K\x07K\x08K\x09K\x10"
+         "eh\x00(K\x12K\x13K\x14t\x87.",
+         "([6, 7, 8, 9, 16], (1, 2, 3), (18, 19, 20))");
+    SAYS("](K\x01K\x02K\x03"
+         "e(K\x04K\x05K\x06K\x07K\x08tq\x00"
+         "a(K\x09K\x10"
+         "eh\x00\x86.",
+         "([1, 2, 3, (4, 5, 6, 7, 8), 9, 16], (4, 5, 6, 7, 8))");
+}
+
+static void test_notes_stay_with_their_nodes(void **state) {
+    (void)state;
+    qs_graph *g = READ("ca\nf\n)RQN\x86."); /* (a persistent object whose id is f(), None) */
+    qs_call c;
+    assert_non_null(g);
+    qs_node persid = qs_node_item(g, qs_graph_root(g), 0), call = qs_node_persid(g, persid);
+    assert_true(qs_node_call(g, call, &c));
+    qs_node nodes[] = {persid, call, c.callable, c.args, qs_graph_root(g), qs_graph_count(g) + 1};
+    for (uint32_t i = 0; i < 6; i++) {
+        assert_int_equal(qs_node_note(g, nodes[i]), 0);
+        qs_node_set_note(g, nodes[i], 10 + i);
+    }
+    for (uint32_t i = 0; i < 6; i++) assert_int_equal(qs_node_note(g, nodes[i]), i < 3 ? 10 + i : 0);
+    assert_int_equal(qs_node_persid(g, persid), call);
+    assert_true(qs_node_is_global(g, c.callable, "a", "f"));
+    assert_true(qs_node_call(g, call, &c));
+    assert_int_equal(c.callable, nodes[2]);
+    assert_int_equal(qs_node_len(g, nodes[4]), 2);
+    qs_graph_free(g);
+}
+
 static void test_last_duplicate_key_counts(void **state) {
     (void)state;
     qs_graph *g = READ("}(X\x01\0\0\0kK\x01X\x01\0\0\0kK\x02u.");
@@ -258,6 +293,8 @@ int main(void) {
         cmocka_unit_test(test_a_dict_fetched_before_it_is_filled_is_the_same_node),
         cmocka_unit_test(test_a_list_may_hold_itself),
         cmocka_unit_test(test_every_build_is_kept),
+        cmocka_unit_test(test_lists_grow_beside_tuples),
+        cmocka_unit_test(test_notes_stay_with_their_nodes),
         cmocka_unit_test(test_last_duplicate_key_counts),
         cmocka_unit_test(test_what_python_rejects_is_rejected_where_it_is),
         cmocka_unit_test(test_a_huge_memo_index_allocates_nothing),

@@ -34,6 +34,8 @@ static void test_wrappers(void **state) {
     assert_false(tells("}Vmodule.a\n" ONE "sVb\n" ONE "s.", "wrapper", "DataParallel"));
     assert_true(tells("}V_orig_mod.a\n" ONE "s.", "wrapper", "torch.compile"));
     assert_true(tells("}Va._fsdp_wrapped_module.b\n" ONE "s.", "wrapper", "FSDP"));
+    assert_true(tells("}Va.b\n" ONE "sVa..c._orig_mod.d.e\n" ONE "s.", "wrapper", "torch.compile"));
+    assert_false(tells("}Va._orig_mod\n" ONE "sV._orig_mode.a\n" ONE "s.", "wrapper", "torch.compile"));
     assert_true(tells("}Vema\n}Va\n" ONE "ss.", "wrapper", "average"));
     assert_true(tells("}Va\n" ONE "sVn_averaged\n" ONE "s.", "wrapper", "AveragedModel"));
 }

@@ -309,7 +309,7 @@ static void test_renames_and_drops(void **state) {
     qs_node opt = qs_node_get(g, qs_graph_root(g), "opt");
     assert_int_equal(qs_node_item(g, opt, 1), qs_checkpoint_chosen_root(c)->node);
     assert_int_equal(qs_checkpoint_storage_count(c), 2);
-    assert_true(qs_str_is(qs_checkpoint_storage(c, 0)->location, "cuda:0"));
+    assert_true(qs_str_is(qs_storage_location(c, qs_checkpoint_storage(c, 0)), "cuda:0"));
     qs_checkpoint_close(c);
     stop(&f);
 }
