@@ -14,6 +14,8 @@ typedef struct qs_reader {
     size_t n, at;
     const char *record; /* name for messages; borrowed */
     qs_err *err;
+    size_t rest; /* bytes after the first n. What is read must end among those or begin after them: a frame */
+    bool crossed; /* it did not: QS_E_UNSUPPORTED */
 } qs_reader;
 
 static inline bool qs_reader_ok(const qs_reader *r) {
@@ -22,6 +24,8 @@ static inline bool qs_reader_ok(const qs_reader *r) {
 static inline size_t qs_reader_left(const qs_reader *r) {
     return r->n - r->at;
 }
+/* Is there anything to read? What follows a frame begins when the frame is used up. */
+bool qs_reader_more(qs_reader *r);
 /* n bytes as a view into the input (borrowed), or an empty view after an error. */
 qs_str qs_read_bytes(qs_reader *r, uint64_t n);
 /* The bytes up to the next '\n', which is consumed but not returned. */
@@ -29,9 +33,14 @@ qs_str qs_read_line(qs_reader *r);
 /* Little-endian numbers. They are read one for each opcode of a pickle: what can go wrong is left to
  * qs_read_bytes. */
 static inline bool qs_read_raw_(qs_reader *r, void *out, size_t n) {
-    if (qs_reader_left(r) < n || !qs_reader_ok(r)) return qs_read_bytes(r, n), false;
-    memcpy(out, r->p + r->at, n);
-    r->at += n;
+    const unsigned char *p = r->p + r->at;
+    if (qs_reader_left(r) < n || !qs_reader_ok(r)) {
+        p = (const unsigned char *)qs_read_bytes(r, n).p;
+        if (!p) return false;
+    } else {
+        r->at += n;
+    }
+    memcpy(out, p, n);
     return true;
 }
 static inline uint8_t qs_read_u8(qs_reader *r) {

@@ -46,9 +46,12 @@ static void print_pickles(const qs_audit *a) {
         printf(": pickle of %" PRIu64 " bytes at byte %" PRIu64 ", protocol %d\n", p->bytes, p->start,
                p->protocol);
         if (p->broken)
-            printf("  breaks off at byte %" PRIu64 ": %s; Python would have done by then what is listed\n",
-                   p->start + p->broken_at, p->broken);
+            printf("  %s at byte %" PRIu64 ": %s; %s\n", p->cut ? "not read further" : "breaks off",
+                   p->start + p->bytes, p->broken,
+                   p->cut ? "Python would go on, and do what is not known"
+                          : "Python would have done by then what is listed");
     }
+    if (a->more) printf("more pickles follow, which were not looked at\n");
     if (a->pickles.n == 0) printf("no pickle in this file: there is nothing that could run\n");
 }
 
@@ -58,7 +61,18 @@ static bool is_broken(const qs_audit *a) {
     return false;
 }
 
+/* Python would read what was not read here. */
+static bool is_cut(const qs_audit *a) {
+    for (size_t i = 0; i < a->pickles.n; i++)
+        if (a->pickles.v[i].cut) return true;
+    return a->more;
+}
+
 static const char *verdict(const qs_audit *a) {
+    if (qs_audit_worst(a) != QS_AUDIT_CODE && is_cut(a))
+        return "nothing that would run code as far as it was read; what follows is not known";
+    if (qs_audit_worst(a) != QS_AUDIT_CODE && is_broken(a))
+        return "nothing that would run code up to where Python stops reading, too; the file is damaged";
     switch (qs_audit_worst(a)) {
     case QS_AUDIT_CODE: return "loading this file without weights_only=True would run code";
     case QS_AUDIT_LIBRARY:
@@ -87,7 +101,7 @@ static void add_pickles_json(qs_buf *b, const qs_audit *a) {
             qs_buf_add_json(b, qs_str_of(p->broken));
         else
             qs_buf_addz(b, "null");
-        qs_buf_addc(b, '}');
+        qs_buf_addf(b, ", \"cut\": %s}", p->cut ? "true" : "false");
     }
 }
 
@@ -108,9 +122,9 @@ static void print_json(const char *file, const qs_audit *a) {
     qs_buf b = {0};
     qs_buf_addz(&b, "{\"file\": ");
     qs_buf_add_json(&b, qs_str_of(file));
-    qs_buf_addf(&b, ", \"runs_code\": %s, \"worst\": \"%s\", \"broken\": %s,\n \"pickles\": [",
+    qs_buf_addf(&b, ", \"runs_code\": %s, \"worst\": \"%s\", \"broken\": %s, \"cut\": %s,\n \"pickles\": [",
                 qs_audit_worst(a) == QS_AUDIT_CODE ? "true" : "false", qs_audit_class_name(qs_audit_worst(a)),
-                is_broken(a) ? "true" : "false");
+                is_broken(a) ? "true" : "false", is_cut(a) ? "true" : "false");
     add_pickles_json(&b, a);
     qs_buf_addz(&b, "],\n \"names\": [");
     add_items_json(&b, a);
@@ -121,7 +135,7 @@ static void print_json(const char *file, const qs_audit *a) {
 
 static void print_line(const char *file, const qs_audit *a) {
     qs_str_fput_printable(qs_str_of(file), stdout);
-    printf(": %s%s\n", is_broken(a) ? "a pickle breaks off; " : "",
+    printf(": %s%s\n", is_broken(a) && !is_cut(a) ? "a pickle breaks off; " : "",
            a->pickles.n ? verdict(a) : "no pickle, nothing that could run");
 }
 
@@ -142,8 +156,8 @@ static bool audit_one(void *ctx, const char *file, int *status, qs_err *e) {
         print_line(file, a);
     else
         print_text(a);
-    /* A pickle that breaks off is bad input, unless worse was found before. */
-    *status = qs_audit_worst(a) == QS_AUDIT_CODE ? 1 : is_broken(a) ? 3 : 0;
+    /* A pickle that breaks off or goes on is bad input, unless worse was found before. */
+    *status = qs_audit_worst(a) == QS_AUDIT_CODE ? 1 : is_broken(a) || is_cut(a) ? 3 : 0;
     qs_audit_close(a);
     return true;
 }

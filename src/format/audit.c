@@ -255,68 +255,52 @@ static bool audit_graph(auditor *d) {
     return true;
 }
 
-/* ---- pickles that break off ---- */
+/* ---- one pickle ---- */
 
-/* What Python would have run before it stops: the same bytes with an end put there. The error may point into
- * an opcode's argument, so places before it are tried until one reads to exactly that end. NULL if none does.
- */
-static qs_graph *read_before(const void *data, size_t n, uint64_t *at, const char *record,
-                             const qs_limits *limits, char **copy) {
-    enum { BACK = 600, MOST_READ = 1 << 30 };
-    uint64_t spent = 0, stop = *at > n ? n : *at;
-    *copy = malloc(n + 2);
-    for (uint64_t back = 0; *copy && back <= stop && back <= BACK && spent <= MOST_READ; back++) {
-        uint64_t end = stop - back;
-        qs_graph *g = NULL;
-        qs_err ignored = QS_ERR_INIT;
-        memcpy(*copy, data, n);
-        memcpy(*copy + end, "N.", 2);
-        spent += n;
-        if (!qs_pickle_read(*copy, end + 2 > n ? end + 2 : n, record, limits, &g, &ignored)) continue;
-        if (qs_graph_end(g) == end + 2) {
-            *at = end;
-            return g;
-        }
-        qs_graph_free(g);
-    }
-    return NULL;
-}
-
-/* BUILD on a class or function changes it for the whole process: our machine stops there, Python does not. */
-static bool add_patch(auditor *d, const qs_err *cause) {
-    if (cause->code != QS_E_UNSUPPORTED || !strstr(cause->msg, "class or function itself")) return true;
-    qs_audit_item *item =
-        item_of(d, (qs_str){"", 0}, QS_STR("(BUILD on a class or function)"), cause->offset);
+/* What our machine does not follow and Python does. */
+static bool add_trick(auditor *d) {
+    static const struct {
+        const char *name, *why;
+    } tricks[] = {
+        [QS_TRICK_PATCH] = {"(BUILD on a class or function)",
+                            "changes a class or function for the whole Python process"},
+        [QS_TRICK_FRAME] = {"(an opcode across the end of a frame)",
+                            "Python reads other opcodes there than stand there"},
+    };
+    qs_trick t = qs_graph_trick(d->g);
+    if (t == QS_TRICK_NONE) return true;
+    qs_audit_item *item = item_of(d, (qs_str){"", 0}, qs_str_of(tricks[t].name), qs_graph_end(d->g));
     if (!item) return false;
     item->cls = QS_AUDIT_CODE;
-    item->why = "changes a class or function for the whole Python process";
-    item->builds++;
+    item->why = tricks[t].why;
+    if (t == QS_TRICK_PATCH) item->builds++;
     return true;
 }
 
-bool qs_audit_add(qs_audit *a, const void *data, size_t n, const char *record, uint64_t start,
-                  const qs_limits *limits, size_t *end, qs_err *e) {
-    qs_err cause = QS_ERR_INIT;
-    qs_graph *g = NULL;
-    char *copy = NULL;
-    qs_audit_pickle p = {.record = qs_str_of(record), .start = start, .bytes = n};
-    if (!qs_pickle_read(data, n, record, limits, &g, &cause)) {
-        if (cause.code == QS_E_NOMEM) return qs_nomem(e);
-        p.broken_at = cause.offset == QS_ERR_NO_OFFSET ? 0 : cause.offset;
-        p.broken = qs_arena_str(&a->arena, qs_str_of(cause.msg)).p;
+bool qs_audit_add_graph(qs_audit *a, const qs_graph *g, const qs_err *why, const char *record, uint64_t start,
+                        qs_err *e) {
+    qs_audit_pickle p = {.record = qs_str_of(record),
+                         .start = start,
+                         .bytes = qs_graph_end(g),
+                         .protocol = qs_graph_protocol(g)};
+    if (why->code != QS_OK) {
+        p.broken = qs_arena_str(&a->arena, qs_str_of(why->msg)).p;
+        p.cut = why->code != QS_E_INPUT;
         if (!p.broken) return qs_nomem(e);
-        g = read_before(data, n, &p.broken_at, record, limits, &copy);
     }
-    if (g) {
-        p.protocol = qs_graph_protocol(g);
-        p.bytes = p.broken ? p.broken_at : qs_graph_end(g);
-    }
-    *end = (size_t)p.bytes;
     auditor d = {.a = a, .g = g, .pickle = (uint32_t)a->pickles.n, .err = e};
-    bool ok = (qs_push(&a->pickles, p) || qs_nomem(e)) && (!g || audit_graph(&d)) && add_patch(&d, &cause);
+    bool ok = (qs_push(&a->pickles, p) || qs_nomem(e)) && audit_graph(&d) && add_trick(&d);
     free(d.uses);
     qs_map_free(&d.seen);
+    return ok;
+}
+
+bool qs_audit_add(qs_audit *a, const void *data, size_t n, const char *record, uint64_t start,
+                  const qs_limits *limits, qs_err *e) {
+    qs_err why;
+    qs_graph *g = NULL;
+    if (!qs_pickle_follow(data, n, record, limits, &g, &why)) return qs_nomem(e);
+    bool ok = qs_audit_add_graph(a, g, &why, record, start, e);
     qs_graph_free(g);
-    free(copy);
     return ok;
 }

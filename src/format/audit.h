@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "base/vec.h"
 #include "format/container.h"
+#include "format/object.h"
 
 /* From harmless to not; audit.def says which name is what. */
 typedef enum qs_audit_class {
@@ -33,8 +34,8 @@ typedef struct qs_audit_pickle {
     uint64_t start; /* byte of the record where it begins */
     uint64_t bytes; /* as far as it could be read */
     int protocol;
-    const char *broken; /* NULL, or why it cannot be read beyond `broken_at`; what stands before is listed */
-    uint64_t broken_at;
+    const char *broken; /* NULL, or why it was not read beyond `bytes`; what stands before is listed */
+    bool cut;           /* Python would go on there: what follows is not known */
 } qs_audit_pickle;
 
 typedef struct qs_audit {
@@ -42,19 +43,23 @@ typedef struct qs_audit {
     qs_file_kind kind;
     QS_VEC(qs_audit_pickle) pickles;
     QS_VEC(qs_audit_item) items; /* by class, the worst first; then in the file's order */
+    bool more;                   /* there are more pickles than are looked at */
 } qs_audit;
 
 /* Zip archives (every record that is a pickle), legacy files, bare pickles. A pickle that breaks off is
- * audited as far as Python would get, because Python has run that much by then. Refused: kinds without a
- * pickle. */
+ * audited as far as Python would get, because Python has run that much by then; of what is odd but no error
+ * to Python, on. Refused: kinds without a pickle. */
 bool qs_audit_open(const char *path, const qs_limits *limits, qs_audit **out, qs_err *e);
 void qs_audit_close(qs_audit *a);
-/* The worst class in the file. */
+/* The worst class in the file, as far as it was read. */
 qs_audit_class qs_audit_worst(const qs_audit *a);
 
 /* Adds one pickle in memory; its strings are copied. `record` must live as long as the audit. For tests and
  * fuzzers. */
 bool qs_audit_add(qs_audit *a, const void *data, size_t n, const char *record, uint64_t start,
-                  const qs_limits *limits, size_t *end, qs_err *e);
+                  const qs_limits *limits, qs_err *e);
+/* The same of one that qs_pickle_follow has read. */
+bool qs_audit_add_graph(qs_audit *a, const qs_graph *g, const qs_err *why, const char *record, uint64_t start,
+                        qs_err *e);
 
 #endif

@@ -25,24 +25,32 @@ void qs_audit_close(qs_audit *a) {
 
 static bool add_record(qs_audit *a, qs_container *c, uint32_t i, const qs_limits *limits, qs_err *e) {
     char *data;
-    size_t n, end;
+    size_t n;
     qs_str name = qs_arena_str(&a->arena, qs_container_record(c, i)->name);
     if (!name.p) return qs_nomem(e);
     if (!qs_record_slurp(c, i, limits, QS_LIMIT_PICKLE_BYTES, &data, &n, e)) return false;
-    bool ok = qs_audit_add(a, data, n, name.p, 0, limits, &end, e);
+    bool ok = qs_audit_add(a, data, n, name.p, 0, limits, e);
     free(data);
     return ok;
 }
 
-/* torch.load reads data.pkl, torch.jit.load constants.pkl too; other pickles are for whoever opens them. */
+/* torch.load reads data.pkl, torch.jit.load constants.pkl too, wherever they stand; other pickles are for
+ * whoever opens them. */
+static bool is_loaded(qs_str name) {
+    return qs_str_is(name, "data.pkl") || qs_str_is(name, "constants.pkl");
+}
+
 static bool audit_zip(qs_audit *a, qs_file *f, const qs_limits *limits, qs_err *e) {
     qs_container *c;
     if (!qs_container_open(f, limits, &c, e)) return false;
     bool ok = true;
     for (uint32_t i = 0; ok && i < qs_container_count(c); i++) {
         qs_str name = qs_container_record(c, i)->name;
-        if (qs_str_ends(name, QS_STR(".pkl")) && a->pickles.n < MAX_PICKLES)
+        if (!qs_str_ends(name, QS_STR(".pkl"))) continue;
+        if (is_loaded(name) || a->pickles.n < MAX_PICKLES)
             ok = add_record(a, c, i, limits, e);
+        else
+            a->more = true;
     }
     qs_container_close(c);
     return ok;
@@ -57,21 +65,18 @@ static bool audit_row(qs_audit *a, const qs_file *f, const qs_limits *limits, qs
     for (size_t i = 0; i < most && at < qs_file_size(f); i++) {
         const char *name = a->kind == QS_FILE_LEGACY ? names[i] : "pickle";
         qs_graph *g = NULL;
-        qs_err cause = QS_ERR_INIT;
+        qs_err why = QS_ERR_INIT;
         char *data = NULL;
-        size_t n = 0, end = 0;
-        bool read = qs_pickle_read_at(f, at, name, limits, &data, &n, &g, &cause);
-        bool ok = read || n > 0;
-        if (ok)
-            ok = qs_audit_add(a, data, read ? qs_graph_end(g) : n, name, at, limits, &end, e);
-        else if (e->code == QS_OK)
-            *e = cause;
+        size_t n = 0;
+        bool ok = qs_pickle_follow_at(f, at, name, limits, &data, &n, &g, &why, e) &&
+                  qs_audit_add_graph(a, g, &why, name, at, e);
+        if (ok) at += qs_graph_end(g);
         qs_graph_free(g);
         free(data);
         if (!ok) return false;
-        if (!read) break;
-        at += end;
+        if (why.code != QS_OK) return true;
     }
+    a->more = a->kind != QS_FILE_LEGACY && at < qs_file_size(f);
     return true;
 }
 
@@ -88,11 +93,11 @@ static bool audit_chunk(qs_audit *a, const qs_file *metadata, const qs_dcp *d, q
               qs_container_open(window, limits, &c, &ignored);
     uint32_t r = ok ? qs_container_find(c, QS_STR("data.pkl")) : UINT32_MAX;
     char *data = NULL;
-    size_t n, end;
+    size_t n;
     qs_str name = qs_arena_str(&a->arena, key);
     ok = name.p || qs_nomem(e);
     if (ok && r != UINT32_MAX && qs_record_slurp(c, r, limits, QS_LIMIT_PICKLE_BYTES, &data, &n, &ignored))
-        ok = qs_audit_add(a, data, n, name.p, 0, limits, &end, e);
+        ok = qs_audit_add(a, data, n, name.p, 0, limits, e);
     free(data);
     qs_container_close(c);
     qs_file_close(f);

@@ -54,6 +54,7 @@ struct qs_graph {
     const char *data; /* the input, borrowed */
     size_t data_n, end;
     int protocol;
+    qs_trick trick;
     qs_node root;
     QS_VEC(qs_node_rec) nodes; /* [0] unused */
     QS_VEC(qs_node) kids;

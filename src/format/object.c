@@ -149,6 +149,10 @@ size_t qs_graph_end(const qs_graph *g) {
     return g->end;
 }
 
+qs_trick qs_graph_trick(const qs_graph *g) {
+    return g->trick;
+}
+
 qs_node_kind qs_node_kind_of(const qs_graph *g, qs_node n) {
     return (qs_node_kind)rec_of(g, n)->kind;
 }

@@ -55,6 +55,15 @@ uint32_t qs_graph_count(const qs_graph *g); /* node ids are 1 .. count */
 int qs_graph_protocol(const qs_graph *g);   /* highest PROTO seen, 0 if none */
 size_t qs_graph_end(const qs_graph *g);     /* bytes of input consumed, STOP included */
 
+/* What made reading stop that no honest pickle has; of graphs made by qs_pickle_follow. */
+typedef enum qs_trick {
+    QS_TRICK_NONE,
+    QS_TRICK_PATCH, /* BUILD on a class or function changes it for the whole process */
+    QS_TRICK_FRAME, /* an opcode across the end of its frame: Python's C unpickler drops the rest of the frame
+                     */
+} qs_trick;
+qs_trick qs_graph_trick(const qs_graph *g);
+
 /* Accessors. Asking a node for what its kind does not have gives the zero value, so readers of untrusted
  * structures need not check kinds first. All returned strings are borrowed from the graph. */
 qs_node_kind qs_node_kind_of(const qs_graph *g, qs_node n); /* 0 for QS_NODE_NONE or an id out of range */

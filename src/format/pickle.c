@@ -23,6 +23,7 @@ typedef struct vm {
     uint64_t ops, look_at;      /* done; and at which to look up from the work */
     size_t at;                  /* offset of the opcode at work */
     unsigned char op;           /* its byte */
+    bool follow;                /* qs_pickle_follow */
     qs_node nil, no, yes, unit; /* made once: None, False, True, () */
     qs_node bytes[256];         /* and the numbers of one byte */
     size_t fold_budget;         /* bytes that folds may still copy: a hostile pickle folds one string often */
@@ -113,6 +114,26 @@ static bool op_pop_mark(vm *m) {
     return true;
 }
 
+/* ---- what Python takes and no checkpoint has ---- */
+
+/* One node serves every use of None, True, False, () and of each number below 256, of which a tensor has
+ * some. */
+HOT bool push_constant(vm *m, qs_node *slot, qs_node_kind k, int64_t v) {
+    bool number = k == QS_NODE_BOOL || k == QS_NODE_INT;
+    if (*slot == QS_NODE_NONE && (*slot = qs_graph_add_(m->g, k, m->at)) != QS_NODE_NONE && number)
+        qs_graph_rec_(m->g, *slot)->u.i = v;
+    return push(m, *slot);
+}
+
+static bool push_none(vm *m) {
+    return push_constant(m, &m->nil, QS_NODE_NIL, 0);
+}
+
+/* A value that cannot be told: refused, or None for whoever only follows. */
+static bool odd_value(vm *m, const char *why) {
+    return m->follow ? push_none(m) : bad(m, why);
+}
+
 /* ---- memo ---- */
 
 HOT bool put(vm *m, uint32_t index) {
@@ -132,7 +153,10 @@ static bool op_text_memo(vm *m) {
     uint32_t index;
     qs_str line = qs_read_line(&m->in);
     if (!qs_reader_ok(&m->in)) return false;
-    if (!qs_text_index(line, &index)) return bad(m, "the memo index is no number below 2^32");
+    if (!qs_text_index(line, &index)) {
+        if (m->op == PK_GET || !m->follow) return odd_value(m, "the memo index is no number below 2^32");
+        return need(m, 1);
+    }
     return m->op == PK_PUT ? put(m, index) : get(m, index);
 }
 
@@ -140,15 +164,6 @@ static bool op_text_memo(vm *m) {
 
 static qs_node node(vm *m, qs_node_kind k) {
     return qs_graph_add_(m->g, k, m->at);
-}
-
-/* One node serves every use of None, True, False, () and of each number below 256, of which a tensor has
- * some. */
-HOT bool push_constant(vm *m, qs_node *slot, qs_node_kind k, int64_t v) {
-    bool number = k == QS_NODE_BOOL || k == QS_NODE_INT;
-    if (*slot == QS_NODE_NONE && (*slot = node(m, k)) != QS_NODE_NONE && number)
-        qs_graph_rec_(m->g, *slot)->u.i = v;
-    return push(m, *slot);
 }
 
 static bool push_bool(vm *m, bool v) {
@@ -209,19 +224,19 @@ static bool op_text_int(vm *m) {
     bool nomem = false;
     if (!qs_reader_ok(&m->in)) return false;
     if (m->op == PK_LONG && line.n && line.p[line.n - 1] == 'L') line.n--;
-    if (qs_text_int(&m->g->arena, line, &le, &nomem)) {
+    if (qs_text_int(&m->g->arena, line, m->op == PK_INT, &le, &nomem)) {
         /* Two characters that make 0 or 1 ("01", but " 1" too) are a bool to Python. */
         bool two = m->op == PK_INT && line.n == 2 && le.n == 1 && (unsigned char)le.p[0] <= 1;
         return two ? push_bool(m, le.p[0]) : push_le(m, le);
     }
-    return nomem ? qs_nomem(m->err) : bad(m, "not a decimal number of at most 4300 digits");
+    return nomem ? qs_nomem(m->err) : odd_value(m, "not a decimal number of at most 4300 digits");
 }
 
 static bool op_text_float(vm *m) {
     double v = 0;
     qs_str line = qs_read_line(&m->in);
     if (!qs_reader_ok(&m->in)) return false;
-    return qs_text_float(line, &v) ? push_float(m, v) : bad(m, "not a number");
+    return qs_text_float(line, &v) ? push_float(m, v) : odd_value(m, "not a number");
 }
 
 static bool op_text_string(vm *m) {
@@ -232,7 +247,7 @@ static bool op_text_string(vm *m) {
     if (quoted ? qs_text_quoted(&m->g->arena, line, &s, &nomem)
                : qs_text_unicode(&m->g->arena, line, &s, &nomem))
         return quoted ? push_str8(m, s) : push_text(m, QS_NODE_STR, s);
-    return nomem ? qs_nomem(m->err) : bad(m, "a string with broken quotes or escapes");
+    return nomem ? qs_nomem(m->err) : odd_value(m, "a string with broken quotes or escapes");
 }
 
 static bool op_binfloat(vm *m) {
@@ -263,7 +278,7 @@ static bool extend(vm *m, qs_span *s, const qs_node *from, size_t n) {
 
 /* What goes into a dict or set must be able to. */
 static bool check_keys(vm *m, qs_node_kind k, const qs_node *v, size_t n) {
-    if (k != QS_NODE_DICT && k != QS_NODE_SET && k != QS_NODE_FROZENSET) return true;
+    if (m->follow || (k != QS_NODE_DICT && k != QS_NODE_SET && k != QS_NODE_FROZENSET)) return true;
     if (k == QS_NODE_DICT && n % 2) return bad(m, "a key without a value");
     for (size_t i = 0; i < n; i += k == QS_NODE_DICT ? 2 : 1)
         if (!qs_node_hashable(m->g, v[i])) return bad(m, "a list, dict, set or bytearray cannot be a key");
@@ -296,16 +311,15 @@ static bool is_object(const vm *m, qs_node n) {
     return kind_of(m, n) == QS_NODE_REDUCE || kind_of(m, n) == QS_NODE_NEWOBJ;
 }
 
-/* Where APPENDS, SETITEMS and ADDITEMS put things into `target`; NULL if Python could not. Sets and lists of
- * their own kind only; a call's result may be a list (items) or a mapping (pairs). */
+/* Sets and lists take what is of their own kind only; a call's result may be a list (items) or a mapping
+ * (pairs). */
+static bool can_be_filled(const vm *m, qs_node target, qs_node_kind k) {
+    return kind_of(m, target) == k || (is_object(m, target) && k != QS_NODE_SET);
+}
+
+/* Where APPENDS, SETITEMS and ADDITEMS put things into `target`; NULL when memory is out. */
 static qs_span *filling(vm *m, qs_node target, qs_node_kind k) {
     if (kind_of(m, target) == k) return &qs_graph_rec_(m->g, target)->u.span;
-    if (!is_object(m, target) || k == QS_NODE_SET) {
-        bad(m, k == QS_NODE_LIST   ? "the object below is no list"
-               : k == QS_NODE_DICT ? "the object below is no dict"
-                                   : "the object below is no set");
-        return NULL;
-    }
     qs_call_ext *x = qs_graph_ext_(m->g, target);
     if (!x) {
         qs_nomem(m->err);
@@ -319,8 +333,15 @@ static bool fill(vm *m, qs_node_kind k, size_t from) {
     size_t n = m->stack.n - from;
     if (from <= fence(m)) return bad(m, "there is no object to fill");
     if (!check_keys(m, k, m->stack.v + from, n)) return false;
-    qs_span *s = filling(m, m->stack.v[from - 1], k);
-    if (!s || !extend(m, s, m->stack.v + from, n)) return false;
+    qs_node target = m->stack.v[from - 1];
+    if (can_be_filled(m, target, k)) {
+        qs_span *s = filling(m, target, k);
+        if (!s || !extend(m, s, m->stack.v + from, n)) return false;
+    } else if (!m->follow) { /* Python asks any object for extend, __setitem__ and add */
+        return bad(m, k == QS_NODE_LIST   ? "the object below is no list"
+                      : k == QS_NODE_DICT ? "the object below is no dict"
+                                          : "the object below is no set");
+    }
     m->stack.n = from;
     return true;
 }
@@ -339,6 +360,7 @@ static bool op_fill_marked(vm *m, qs_node_kind k) {
 static bool push_global(vm *m, qs_str module, qs_str name) {
     if (!qs_reader_ok(&m->in)) return false;
     if (!qs_utf8_ok(module) || !qs_utf8_ok(name)) return bad(m, "the name is not UTF-8");
+    if (m->g->globals.n >= m->lim->globals) return over(m, QS_LIMIT_GLOBALS, 0);
     qs_node n = node(m, QS_NODE_GLOBAL);
     if (n == QS_NODE_NONE) return qs_nomem(m->err);
     qs_graph_rec_(m->g, n)->u.ref.at = (uint32_t)m->g->globals.n;
@@ -355,9 +377,10 @@ static bool op_global(vm *m) {
 static bool op_stack_global(vm *m) {
     if (!need(m, 2)) return false;
     qs_node module = top(m, 1), name = top(m, 0);
-    if (kind_of(m, module) != QS_NODE_STR || kind_of(m, name) != QS_NODE_STR)
-        return bad(m, "module and name must be strings");
+    bool names = kind_of(m, module) == QS_NODE_STR && kind_of(m, name) == QS_NODE_STR;
+    if (!names && !m->follow) return bad(m, "module and name must be strings");
     m->stack.n -= 2;
+    if (!names) return push_none(m); /* str() may have made them */
     return push_global(m, qs_node_str(m->g, module), qs_node_str(m->g, name));
 }
 
@@ -368,8 +391,13 @@ static bool callable(const vm *m, qs_node n) {
 }
 
 static bool push_call(vm *m, qs_node_kind k, qs_node what, qs_node args) {
-    if (!callable(m, what)) return bad(m, "what is called is neither a class nor a function");
-    if (kind_of(m, args) != QS_NODE_TUPLE) return bad(m, "the arguments are not a tuple");
+    if (!callable(m, what) && !m->follow) return bad(m, "what is called is neither a class nor a function");
+    if (kind_of(m, args) != QS_NODE_TUPLE) {
+        if (!m->follow) return bad(m, "the arguments are not a tuple");
+        if (!push_constant(m, &m->unit, QS_NODE_TUPLE, 0))
+            return false; /* a class derived from tuple will do */
+        args = m->stack.v[--m->stack.n];
+    }
     return push(m, qs_graph_add_call_(m->g, k, m->at, what, args));
 }
 
@@ -381,7 +409,10 @@ static bool op_newobj(vm *m) {
 }
 
 static bool push_newobj_ex(vm *m, qs_node cls, qs_node args, qs_node kwargs) {
-    if (kind_of(m, kwargs) != QS_NODE_DICT) return bad(m, "the keyword arguments are not a dict");
+    if (kind_of(m, kwargs) != QS_NODE_DICT) {
+        if (!m->follow) return bad(m, "the keyword arguments are not a dict");
+        kwargs = QS_NODE_NONE;
+    }
     if (!push_call(m, QS_NODE_NEWOBJ, cls, args)) return false;
     qs_call_ext *x = qs_graph_ext_(m->g, top(m, 0));
     if (!x) return qs_nomem(m->err);
@@ -426,13 +457,18 @@ static bool op_obj(vm *m) {
 static bool op_build(vm *m) {
     if (!need(m, 2)) return false;
     qs_node state = top(m, 0), target = top(m, 1);
-    if (kind_of(m, target) == QS_NODE_GLOBAL)
+    if (kind_of(m, target) == QS_NODE_GLOBAL) {
+        m->g->trick = QS_TRICK_PATCH;
         return unsupported(m, "it changes a class or function itself, for the whole Python process; no "
                               "checkpoint needs that");
-    if (!is_object(m, target)) return bad(m, "this object takes no state");
-    qs_call_ext *x = qs_graph_ext_(m->g, target);
-    if (!x) return qs_nomem(m->err);
-    if (!extend(m, &x->builds, &state, 1)) return false;
+    }
+    if (is_object(m, target)) {
+        qs_call_ext *x = qs_graph_ext_(m->g, target);
+        if (!x) return qs_nomem(m->err);
+        if (!extend(m, &x->builds, &state, 1)) return false;
+    } else if (!m->follow) { /* Python minds no state of None */
+        return bad(m, "this object takes no state");
+    }
     m->stack.n--;
     return true;
 }
@@ -480,12 +516,32 @@ static bool op_proto(vm *m) {
     return true;
 }
 
-/* Frames are hints for buffered reading; like Python's C unpickler, only their size is checked. */
+/* Frames are hints for buffered reading. What does not end in the frame it begins in is read anew by Python's
+ * C unpickler from where the frame ends: what this file says to Python is not what stands there. */
 static bool op_frame(vm *m) {
     uint64_t n = qs_read_u64le(&m->in);
-    if (qs_reader_ok(&m->in) && n > qs_reader_left(&m->in))
-        return bad(m, "the frame is larger than the file");
-    return qs_reader_ok(&m->in);
+    qs_reader *in = &m->in;
+    if (!qs_reader_ok(in)) return false;
+    qs_reader_more(in);
+    size_t left = qs_reader_left(in);
+    if (in->rest && n > left) return qs_read_bytes(in, n), false; /* it crosses the end of its own frame */
+    if (n > left) return bad(m, "the frame is larger than the file");
+    if (in->rest) return true; /* a frame in a frame, which the outer one's end does not move for */
+    in->n = in->at + (size_t)n;
+    in->rest = left - (size_t)n;
+    return true;
+}
+
+/* Python asks the registry of copyreg, which only the program that loads the file has. */
+static bool op_extension(vm *m, size_t n) {
+    if (!m->follow)
+        return unsupported(m, "a code from copyreg's extension registry, which only its writer knows");
+    qs_read_bytes(&m->in, n);
+    return qs_reader_ok(&m->in) && push_none(m);
+}
+
+static bool op_buffer(vm *m) {
+    return m->follow ? push_none(m) : unsupported(m, "out-of-band buffers, which are not in this file");
 }
 
 static bool op_dup(vm *m) {
@@ -499,7 +555,7 @@ static bool step(vm *m) {
     case PK_POP: return op_pop(m);
     case PK_POP_MARK: return op_pop_mark(m);
     case PK_DUP: return op_dup(m);
-    case PK_NONE: return push_constant(m, &m->nil, QS_NODE_NIL, 0);
+    case PK_NONE: return push_none(m);
     case PK_NEWTRUE: return push_bool(m, true);
     case PK_NEWFALSE: return push_bool(m, false);
     case PK_INT:
@@ -557,12 +613,11 @@ static bool step(vm *m) {
     case PK_LONG_BINGET: return get(m, qs_read_u32le(in));
     case PK_PROTO: return op_proto(m);
     case PK_FRAME: return op_frame(m);
-    case PK_EXT1:
-    case PK_EXT2:
-    case PK_EXT4:
-        return unsupported(m, "a code from copyreg's extension registry, which only its writer knows");
-    case PK_NEXT_BUFFER:
-    case PK_READONLY_BUFFER: return unsupported(m, "out-of-band buffers, which are not in this file");
+    case PK_EXT1: return op_extension(m, 1);
+    case PK_EXT2: return op_extension(m, 2);
+    case PK_EXT4: return op_extension(m, 4);
+    case PK_NEXT_BUFFER: return op_buffer(m);
+    case PK_READONLY_BUFFER: return m->follow ? need(m, 1) : op_buffer(m);
     default: return bad(m, "no such opcode");
     }
 }
@@ -586,16 +641,14 @@ static bool look_up(vm *m) {
     if (m->ops > m->lim->opcodes) return over(m, QS_LIMIT_OPCODES, 0);
     m->look_at = m->ops + OPS_A_STEP;
     if (m->look_at > m->lim->opcodes) m->look_at = m->lim->opcodes + 1;
-    return qs_progress_step(m->lim->progress, m->at, m->in.n, m->err);
+    return qs_progress_step(m->lim->progress, m->at, m->in.n + m->in.rest, m->err);
 }
 
 static bool run(vm *m) {
     for (;;) {
         m->at = m->in.at;
-        if (m->at < m->in.n)
-            m->op = m->in.p[m->in.at++];
-        else
-            return qs_read_u8(&m->in), false; /* which says that the end is missing */
+        m->op = qs_read_u8(&m->in);
+        if (!qs_reader_ok(&m->in)) return false; /* the end is missing */
         if (++m->ops >= m->look_at && !look_up(m)) return false;
         if (m->op == PK_STOP) break;
         /* Some arguments are read without looking at the cursor's error: it is looked at here. */
@@ -607,25 +660,48 @@ static bool run(vm *m) {
     return true;
 }
 
-bool qs_pickle_read(const void *data, size_t n, const char *record, const qs_limits *limits, qs_graph **out,
-                    qs_err *e) {
-    if (n > limits->pickle_bytes || n >= UINT32_MAX)
-        return qs_over_limit(e, limits, QS_LIMIT_PICKLE_BYTES, record, n);
-    qs_err own = QS_ERR_INIT; /* the cursor reads this one: *e may hold an older error */
-    vm m = {.lim = limits, .err = &own, .in = {.p = data, .n = n, .record = record, .err = &own}};
-    m.fold_budget = 4 * n; /* each text, list and set once, Latin-1 doubled by UTF-8 */
-    m.g = qs_graph_new_(data, n);
+static bool read_with(vm *m, const void *data, size_t n, const char *record, qs_err *own) {
+    m->err = own;
+    m->in = (qs_reader){.p = data, .n = n, .record = record, .err = own};
+    m->fold_budget = 4 * n; /* each text, list and set once, Latin-1 doubled by UTF-8 */
+    if (n > m->lim->pickle_bytes || n >= UINT32_MAX)
+        return qs_over_limit(own, m->lim, QS_LIMIT_PICKLE_BYTES, record, n);
+    m->g = qs_graph_new_(data, n);
     /* Reserved, so that the address of an empty stack is one to count from. A memo of what torch writes has
      * an entry in ten bytes. */
-    bool ok = m.g && qs_reserve(&m.stack, 64) && qs_memo_reserve(&m.memo, n / 9) ? run(&m) : qs_nomem(&own);
-    free(m.stack.v);
-    free(m.marks.v);
-    qs_memo_free(&m.memo);
-    if (ok) {
+    bool ok = m->g && qs_reserve(&m->stack, 64) && qs_memo_reserve(&m->memo, n / 9) ? run(m) : qs_nomem(own);
+    if (m->g && !ok) m->g->end = m->at;
+    if (m->g && m->in.crossed) m->g->trick = QS_TRICK_FRAME;
+    free(m->stack.v);
+    free(m->marks.v);
+    qs_memo_free(&m->memo);
+    return ok;
+}
+
+bool qs_pickle_read(const void *data, size_t n, const char *record, const qs_limits *limits, qs_graph **out,
+                    qs_err *e) {
+    qs_err own = QS_ERR_INIT; /* the cursor reads this one: *e may hold an older error */
+    vm m = {.lim = limits};
+    if (read_with(&m, data, n, record, &own)) {
         *out = m.g;
         return true;
     }
     qs_graph_free(m.g);
     if (e && e->code == QS_OK) *e = own;
+    return false;
+}
+
+bool qs_pickle_follow(const void *data, size_t n, const char *record, const qs_limits *limits, qs_graph **out,
+                      qs_err *why) {
+    vm m = {.lim = limits, .follow = true};
+    *why = (qs_err)QS_ERR_INIT;
+    read_with(&m, data, n, record, why);
+    if (!m.g && why->code == QS_E_LIMIT)
+        m.g = qs_graph_new_(data, 0); /* nothing was read of what is too long */
+    if (m.g && why->code != QS_E_NOMEM) {
+        *out = m.g;
+        return true;
+    }
+    qs_graph_free(m.g);
     return false;
 }

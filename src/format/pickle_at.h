@@ -11,4 +11,8 @@
 bool qs_pickle_read_at(const qs_file *f, uint64_t at, const char *record, const qs_limits *limits,
                        char **bytes, size_t *n, qs_graph **out, qs_err *e);
 
+/* The same for qs_pickle_follow; false with *e set where the file cannot be read. */
+bool qs_pickle_follow_at(const qs_file *f, uint64_t at, const char *record, const qs_limits *limits,
+                         char **bytes, size_t *n, qs_graph **out, qs_err *why, qs_err *e);
+
 #endif

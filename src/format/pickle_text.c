@@ -43,7 +43,19 @@ static size_t limbs_of_digits(qs_str digits, uint64_t *limb) {
     return n;
 }
 
-bool qs_text_int(qs_arena *a, qs_str s, qs_str *le, bool *nomem) {
+/* Digits that begin with a zero: int() takes no other but zeros then, C's strtol reads the rest as octal. */
+static bool after_zero(qs_str digits, bool octal, uint64_t *out) {
+    *out = 0;
+    for (size_t i = 0; i < digits.n; i++) {
+        if (digits.p[i] != '0' && (!octal || digits.p[i] > '7')) return false;
+        if (*out >> 60) return false;
+        *out = *out << 3 | (uint64_t)(digits.p[i] - '0');
+    }
+    return true;
+}
+
+bool qs_text_int(qs_arena *a, qs_str s, bool strtol_reads, qs_str *le, bool *nomem) {
+    qs_str line = s;
     s = strip(s);
     bool negative = s.n && s.p[0] == '-';
     if (s.n && (s.p[0] == '-' || s.p[0] == '+')) s = qs_str_sub(s, 1, s.n);
@@ -51,7 +63,14 @@ bool qs_text_int(qs_arena *a, qs_str s, qs_str *le, bool *nomem) {
     for (size_t i = 0; i < s.n; i++)
         if (s.p[i] < '0' || s.p[i] > '9') return false;
     uint64_t limb[QS_INT_DIGITS_MAX / 18 + 2] = {0}; /* 18 digits are less than 64 bits */
-    size_t n = limbs_of_digits(s, limb), bytes = n * 8 + 1;
+    size_t n = 1;
+    if (s.n > 1 && s.p[0] == '0') {
+        bool to_the_end = s.p + s.n == line.p + line.n; /* else strtol leaves it to int() */
+        if (!after_zero(s, strtol_reads && to_the_end, limb)) return false;
+    } else {
+        n = limbs_of_digits(s, limb);
+    }
+    size_t bytes = n * 8 + 1;
     unsigned char *p = qs_arena_alloc(a, bytes);
     if (!p) {
         *nomem = true;
@@ -205,13 +224,17 @@ bool qs_text_unicode(qs_arena *a, qs_str s, qs_str *out, bool *nomem) {
 bool qs_text_index(qs_str s, uint32_t *out) {
     s = strip(s);
     uint64_t v = 0;
-    if (s.n == 0 || s.n > 10) return false;
+    bool digit = false; /* was the last one */
+    if (s.n && s.p[0] == '+') s = qs_str_sub(s, 1, s.n);
     for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] < '0' || s.p[i] > '9') return false;
-        v = v * 10 + (uint64_t)(s.p[i] - '0');
+        bool now = s.p[i] >= '0' && s.p[i] <= '9';
+        if (!now && !(s.p[i] == '_' && digit)) return false;
+        if (now) v = v * 10 + (uint64_t)(s.p[i] - '0');
+        if (v > UINT32_MAX) return false;
+        digit = now;
     }
     *out = (uint32_t)v;
-    return v <= UINT32_MAX;
+    return digit;
 }
 
 /* An encoded surrogate (ED A0..BF xx), which strict UTF-8 forbids and Python's surrogatepass lets through. */

@@ -114,7 +114,7 @@ class Limits(unittest.TestCase):
         with zipfile.ZipFile(f) as z:
             data = z.read("archive/data.pkl")
         self.exactly("pickle-bytes", len(data), "ls", f)
-        for name in ("pickle-ops", "pickle-memo", "pickle-stack", "pickle-marks"):
+        for name in ("pickle-ops", "pickle-memo", "pickle-globals", "pickle-stack", "pickle-marks"):
             with self.subTest(name):
                 self.follow(name, 1, "ls", f)
         self.exactly("string-bytes", len("a.weight"), "ls", f)

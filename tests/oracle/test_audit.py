@@ -24,6 +24,9 @@ except ImportError:
     print("no torch here")
     sys.exit(77)
 
+sys.path.insert(0, HERE)
+import evil_cases  # noqa: E402
+
 LIST_NAMES = """
 import torch
 from torch import _weights_only_unpickler as w
@@ -132,6 +135,53 @@ class Code(Base):
                 code, out = audit(path)
                 self.assertEqual((code, out["runs_code"]), (1, True), (i, data, out))
             self.assertFalse(os.path.exists(self.marker), "qatscope ran it")
+
+    def test_nothing_hides_behind_what_python_takes(self):
+        seed = int(os.environ.get("SEED", "21000"))
+        count = int(os.environ.get("COUNT", "1500"))
+        called = 0
+        for i in range(seed, seed + count):
+            data = evil_cases.make(i)
+            if not evil_cases.run(data):
+                continue
+            called += 1
+            code, out, err = run("audit", self.path("p.pkl", data))
+            self.assertEqual(code, 1, ("seed %d" % i, data, out, err))
+        print("%d of %d pickles (seed %d) call the marker" % (called, count, seed))
+        self.assertGreater(called, count // 10)
+
+    def test_what_was_not_read_is_said(self):
+        many = b"\x80\x02" + b"N0" * 200 + b"cos\nsystem\n)R."
+        p = self.path("p.pkl", many)
+        code, out, err = run("audit", "--limit", "pickle-ops=100", p)
+        self.assertEqual((code, err), (3, ""))
+        self.assertIn("not read further at byte 101", out)
+        self.assertIn("what follows is not known", out)
+        self.assertNotIn("no code", out)
+        code, out, err = run("audit", "--json", "--limit", "pickle-ops=100", p)
+        self.assertEqual((json.loads(out)["runs_code"], json.loads(out)["cut"]), (False, True))
+        self.assertEqual(run("audit", p)[0], 1)
+        code, out, err = run("audit", self.path("q.pkl", b"\x80\x02}q\x00."[:-1]))
+        self.assertEqual(code, 3)
+        self.assertIn("breaks off", out)
+        self.assertIn("the file is damaged", out)
+
+    def test_the_pickle_torch_loads_is_among_those_looked_at(self):
+        p = self.path("many.pt")
+        with zipfile.ZipFile(p, "w") as z:
+            for i in range(100):
+                z.writestr("archive/%d.pkl" % i, b"\x80\x02}.")
+            z.writestr("archive/data.pkl", pickle.dumps(Call(os.mkdir, self.marker), 2))
+            z.writestr("archive/version", "3\n")
+        self.assertEqual(audit(p)[0], 1)
+        with zipfile.ZipFile(p, "w") as z:
+            z.writestr("archive/data.pkl", b"\x80\x02}.")
+            for i in range(100):
+                z.writestr("archive/%d.pkl" % i, b"\x80\x02}.")
+            z.writestr("archive/version", "3\n")
+        code, out, err = run("audit", p)
+        self.assertEqual(code, 3)
+        self.assertIn("more pickles follow", out)
 
     def test_legacy_files_are_looked_through(self):
         p = self.path("legacy.pt")

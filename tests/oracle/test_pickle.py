@@ -226,7 +226,7 @@ STRICTER = [
     "registry", "changes a class", "out-of-band", "takes no state", "neither a class", "not a tuple", "cannot be a key",
     "not a decimal number",  # INT in hex, with underscores
     "not a number", "module and name must be strings", "broken quotes", "no number below", "keyword arguments",
-    "levels of objects", "line break", "not UTF-8", "is the file", "does not exist",
+    "levels of objects", "line break", "in its frame", "not UTF-8", "is the file", "does not exist",
 ]
 
 
@@ -342,7 +342,8 @@ def test_hostile(folder):
         "string of 4 GiB": (b"\x80\x02X\xff\xff\xff\xffabc.", "cut short"),
         "string of 2^64-1": (b"\x80\x04\x8d" + b"\xff" * 8 + b"abc.", "cut short"),
         "frame of 2^64-1": (b"\x80\x04\x95" + b"\xff" * 8 + b"N.", "frame"),
-        "frame across an opcode": (b"\x80\x04\x95\x02" + b"\x00" * 7 + b"X\x01\x00\x00\x00a.", "ok"),
+        "frame across an opcode": (b"\x80\x04\x95\x02" + b"\x00" * 7 + b"X\x01\x00\x00\x00a.", "in its frame"),
+        "two frames": (b"\x80\x04\x95\x02" + b"\x00" * 7 + b"K\x05\x95\x02" + b"\x00" * 7 + b"0N.", "ok"),
         "one string folded often": (b"\x80\x02c_codecs\nencode\nq\x00X\x00\x00\x10\x00" + b"a" * 1048576 + b"q\x01X\x06\x00\x00\x00latin1\x86q\x02R0"
                                     + b"h\x00h\x02R0" * 100000 + b"N.", "ok"),
         "one list folded often": (b"\x80\x02c__builtin__\nset\nq\x00](" + b"K\x01" * 100000 + b"e\x85q\x02R0" + b"h\x00h\x02R0" * 100000 + b"N.", "ok"),

@@ -58,9 +58,8 @@ static void names_have_classes(void **state) {
 static qs_audit *audit(const char *data, size_t n) {
     qs_audit *a = calloc(1, sizeof *a);
     qs_err e = QS_ERR_INIT;
-    size_t end;
     assert_non_null(a);
-    if (!qs_audit_add(a, data, n, "data.pkl", 0, &limits, &end, &e)) fail_msg("%s", e.msg);
+    if (!qs_audit_add(a, data, n, "data.pkl", 0, &limits, &e)) fail_msg("%s", e.msg);
     return a;
 }
 #define AUDIT(lit) audit(lit, sizeof(lit) - 1)

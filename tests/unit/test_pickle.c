@@ -48,7 +48,7 @@ static void test_atoms(void **state) {
     SAYS("I 0\n.", "False");
     SAYS("I+1\n.", "True");
     SAYS("I1\n.", "1");
-    SAYS("L01\n.", "1");
+    REFUSES("L01\n.", 0);
     SAYS("J\xff\xff\xff\xff.", "-1");
     SAYS("K\xff.", "255");
     SAYS("M\x01\x02.", "513");
@@ -67,6 +67,40 @@ static void test_atoms(void **state) {
     SAYS("\x8c\x01x.", "'x'");
     SAYS("C\x01x.", "b'x'");
     SAYS("\x96\x01\0\0\0\0\0\0\0x.", "bytearray b'x'");
+}
+
+/* Where a number begins with a zero, C's strtol, which reads INT, and Python's int() differ. */
+static void test_numbers_after_a_zero(void **state) {
+    (void)state;
+    SAYS("I010\n.", "8");
+    SAYS("I-0017\n.", "-15");
+    SAYS("I0000\n.", "0");
+    SAYS("I0777777777777777777777\n.", "9223372036854775807");
+    SAYS("L000L\n.", "0");
+    REFUSES("I08\n.", 0);
+    REFUSES("I010 \n.", 0);
+    REFUSES("I01000000000000000000000\n.", 0);
+    REFUSES("L010L\n.", 0);
+    SAYS("K\x05p+1\n0g0_1\n.", "5");
+    REFUSES("Np1_\n.", 1);
+    REFUSES("Np_1\n.", 1);
+}
+
+#define FRAME(n) "\x95" n "\0\0\0\0\0\0\0"
+
+/* Python's C unpickler reads a frame whole; of what begins in it and ends behind it, it drops the beginning.
+ */
+static void test_frames(void **state) {
+    (void)state;
+    SAYS("\x80\4" FRAME("\2") "K\5" FRAME("\3") "0N.", "None");
+    SAYS("\x80\4" FRAME("\2") "K\5.", "5");
+    SAYS("\x80\4" FRAME("\0") FRAME("\3") "K\5.", "5");
+    SAYS("\x80\4" FRAME("\x0c") FRAME("\3") "K\5.", "5");
+    REFUSES_WITH("\x80\4" FRAME("\3") "V123\n.", QS_E_UNSUPPORTED, 12);
+    REFUSES_WITH("\x80\4" FRAME("\1") "NX\1\0\0\0a" FRAME("\2") "M\1\1.", QS_E_UNSUPPORTED, 28);
+    REFUSES_WITH("\x80\4" FRAME("\x0b") FRAME("\3") "K\5.", QS_E_UNSUPPORTED, 20);
+    REFUSES_WITH("\x80\4" FRAME("\5") FRAME("\3") "K\5.", QS_E_UNSUPPORTED, 12);
+    REFUSES("\x80\4" FRAME("\4") "K\5.", 2);
 }
 
 static void test_containers(void **state) {
@@ -289,6 +323,8 @@ static void test_bombs_stay_small(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_atoms),
+        cmocka_unit_test(test_numbers_after_a_zero),
+        cmocka_unit_test(test_frames),
         cmocka_unit_test(test_containers),
         cmocka_unit_test(test_a_dict_fetched_before_it_is_filled_is_the_same_node),
         cmocka_unit_test(test_a_list_may_hold_itself),
