@@ -12,6 +12,11 @@ bool qs_str_ends(qs_str s, qs_str suffix) {
     return s.n >= suffix.n && (suffix.n == 0 || memcmp(s.p + s.n - suffix.n, suffix.p, suffix.n) == 0);
 }
 
+void qs_str_lower(char *p, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (p[i] >= 'A' && p[i] <= 'Z') p[i] = (char)(p[i] + 'a' - 'A');
+}
+
 int qs_str_cmp(qs_str a, qs_str b) {
     size_t n = a.n < b.n ? a.n : b.n;
     int c = n ? memcmp(a.p, b.p, n) : 0;

@@ -27,6 +27,8 @@ static inline bool qs_str_is(qs_str a, const char *z) {
     if (a.n && z && *z != *a.p) return false; /* most of a table is told by its first letters */
     return qs_str_eq(a, qs_str_of(z));
 }
+/* Lowers the capitals of ASCII. */
+void qs_str_lower(char *p, size_t n);
 bool qs_str_starts(qs_str s, qs_str prefix);
 bool qs_str_ends(qs_str s, qs_str suffix);
 /* Byte order; a prefix sorts first. */
@@ -67,7 +69,8 @@ void qs_buf_free(qs_buf *b);
 static inline qs_str qs_buf_str(const qs_buf *b) {
     return (qs_str){b->p, b->n};
 }
-/* JSON string literal, quotes included; invalid UTF-8 becomes U+FFFD, what qs_str_printable would not print \uNNNN. */
+/* JSON string literal, quotes included; invalid UTF-8 becomes U+FFFD, what qs_str_printable would not print
+ * \uNNNN. */
 void qs_buf_add_json(qs_buf *b, qs_str s);
 
 #endif

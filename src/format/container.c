@@ -157,6 +157,25 @@ static bool duplicate(const qs_container *c, qs_str name, qs_err *e) {
         qs_file_path(c->file), QS_FMT(name));
 }
 
+/* Is it, capitals aside, a record that torch looks up by its name? */
+static bool is_torchs(qs_str low) {
+    static const char *const names[] = {"data.pkl", "constants.pkl", "version", "byteorder", ".data/version"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (qs_str_is(low, names[i])) return true;
+    return false;
+}
+
+/* No torch writes DATA.PKL or DATA/0, and who looks at the names sees none of its records. */
+static bool check_capitals(const qs_container *c, qs_str name, qs_str low, qs_err *e) {
+    bool data = qs_str_starts(low, DATA) && !qs_str_starts(name, DATA);
+    if (!data && (!is_torchs(low) || qs_str_eq(low, name))) return true;
+    return qs_fail(
+        e, QS_E_INPUT,
+        "%s: its record %.*s is %.*s to torch, which minds no capitals; no torch writes that, so it "
+        "is refused",
+        qs_file_path(c->file), QS_FMT(name), QS_FMT(low));
+}
+
 /* miniz, torch's reader, looks records up without regard to case. The sources in a TorchScript archive are
  * not looked up that way by us, and may differ in case alone. */
 static bool check_case(const qs_container *c, qs_err *e) {
@@ -168,11 +187,11 @@ static bool check_case(const qs_container *c, qs_err *e) {
         qs_str name = record_at(c, i)->name;
         if (qs_str_starts(name, QS_STR("code/"))) continue;
         qs_str low = qs_arena_str(&arena, name);
-        for (size_t k = 0; low.p && k < low.n; k++)
-            if (low.p[k] >= 'A' && low.p[k] <= 'Z') ((char *)low.p)[k] = (char)(low.p[k] + 32);
+        if (low.p) qs_str_lower((char *)low.p, low.n);
         uint32_t at = low.p ? qs_map_add(&lower, low, i) : QS_MAP_NONE;
         if (at == QS_MAP_NONE) ok = qs_nomem(e);
         if (ok && at != i) ok = duplicate(c, name, e);
+        ok = ok && check_capitals(c, name, low, e);
     }
     qs_map_free(&lower);
     qs_arena_free(&arena);

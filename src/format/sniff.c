@@ -84,6 +84,7 @@ static qs_file_kind zip_kind(const qs_file *f) {
     qs_file_kind kind = QS_FILE_TORCH_ZIP;
     if (p && qs_file_read(f, end.directory, p, (size_t)end.directory_size, &e)) {
         qs_str names = {p, (size_t)end.directory_size};
+        qs_str_lower(p, names.n); /* torch minds no capitals */
         if (qs_str_find(names, QS_STR("/constants.pkl")) != SIZE_MAX)
             kind = QS_FILE_TORCHSCRIPT;
         else if (qs_str_find(names, QS_STR("/data.pkl")) == SIZE_MAX)

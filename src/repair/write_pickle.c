@@ -247,7 +247,8 @@ static bool emit_made(job *j, const qs_resolved *x, uint32_t i) {
     return emit_fill(j, &f, o.key);
 }
 
-/* What state_dict() gives for a module's parameter: the tensor inside it. */
+/* What state_dict() gives for a module's parameter: the tensor inside it. What is no tensor to us, of a class
+ * that we do not know, stays in its parameter: that is one. */
 static qs_node plain_tensor(const qs_checkpoint *c, const qs_entry *en) {
     const qs_graph *g = qs_checkpoint_graph(c);
     qs_node n = en->node;
@@ -257,7 +258,9 @@ static qs_node plain_tensor(const qs_checkpoint *c, const qs_entry *en) {
         if (!qs_str_is(qs_node_module(g, call.callable), "torch._utils") ||
             !qs_str_starts(qs_node_name(g, call.callable), QS_STR("_rebuild_parameter")))
             break;
-        n = qs_node_item(g, call.args, 0);
+        qs_node inside = qs_node_item(g, call.args, 0);
+        if (!qs_checkpoint_tensor_of_node(c, inside)) break;
+        n = inside;
     }
     return n;
 }

@@ -185,6 +185,7 @@ static void test_what_torch_reads_is_opened(void **state) {
     OPENS(E("a/data.pkl", "}."), E("a/.data/version", "1"));
     OPENS(NORMAL, E("a/byteorder", "little"), E("a/data.pkl2", "", .gap = 24));
     OPENS(E("a/", ""), NORMAL); /* zip -r writes folders too */
+    OPENS(NORMAL, E("a/README", ""), E("a/data/A", ""));
     ent v[] = {NORMAL, E("a/byteorder", "big")};
     qs_container *c = open_entries(v, COUNT(v));
     assert_true(qs_container_big_endian(c));
@@ -226,6 +227,10 @@ static void test_names(void **state) {
 
 static void test_versions_as_torch_takes_them(void **state) {
     (void)state;
+    REFUSES(QS_E_INPUT, "DATA.pkl is data.pkl to torch", E("a/DATA.pkl", "}."), E("a/version", "3"));
+    REFUSES(QS_E_INPUT, "minds no capitals", E("a/data.pkl", "}."), E("a/Version", "3"));
+    REFUSES(QS_E_INPUT, "Data/0 is data/0 to torch", E("a/data.pkl", "}."), E("a/version", "3"),
+            E("a/Data/0", "3"));
     REFUSES(QS_E_INPUT, "no record named version", E("a/data.pkl", "}."));
     REFUSES(QS_E_INPUT, "version '0'", E("a/data.pkl", "}."), E("a/version", "0"));
     REFUSES(QS_E_INPUT, "version '11'", E("a/data.pkl", "}."), E("a/version", "11"));
