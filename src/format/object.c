@@ -69,10 +69,9 @@ qs_call_ext *qs_graph_ext_(qs_graph *g, qs_node call) {
     return &g->exts.v[c->ext - 1];
 }
 
+/* n rounded up to a power of two. */
 static size_t span_cap(size_t n) {
-    size_t cap = 1;
-    while (cap < n) cap *= 2;
-    return n ? cap : 0;
+    return n < 2 ? n : (size_t)1 << (64 - __builtin_clzll(n - 1));
 }
 
 bool qs_graph_extend_(qs_graph *g, qs_span *s, const qs_node *from, size_t n) {

@@ -21,6 +21,7 @@ typedef struct vm {
     QS_VEC(uint32_t) marks; /* heights of the stack */
     qs_memo memo;
     uint64_t ops, look_at;      /* done; and at which to look up from the work */
+    uint64_t digits;            /* of long numbers in text */
     size_t at;                  /* offset of the opcode at work */
     unsigned char op;           /* its byte */
     bool follow;                /* qs_pickle_follow */
@@ -224,6 +225,8 @@ static bool op_text_int(vm *m) {
     bool nomem = false;
     if (!qs_reader_ok(&m->in)) return false;
     if (m->op == PK_LONG && line.n && line.p[line.n - 1] == 'L') line.n--;
+    /* The time that a number takes grows with the square of its length. */
+    if (line.n > 18 && (m->digits += line.n) > m->lim->digits) return over(m, QS_LIMIT_DIGITS, 0);
     if (qs_text_int(&m->g->arena, line, m->op == PK_INT, &le, &nomem)) {
         /* Two characters that make 0 or 1 ("01", but " 1" too) are a bool to Python. */
         bool two = m->op == PK_INT && line.n == 2 && le.n == 1 && (unsigned char)le.p[0] <= 1;

@@ -118,6 +118,10 @@ class Limits(unittest.TestCase):
             with self.subTest(name):
                 self.follow(name, 1, "ls", f)
         self.exactly("string-bytes", len("a.weight"), "ls", f)
+        with zipfile.ZipFile(f) as z:
+            records = [(i.filename[len("archive/"):], z.read(i)) for i in z.infolist()]
+        records = [(n, b"L" + b"7" * 40 + b"L\n0L-" + b"9" * 39 + b"\n0" + d if n == "data.pkl" else d) for n, d in records]
+        self.follow("number-digits", 50, "ls", zip_of(self.path("digits.pt"), records))
 
     def test_nesting(self):
         f = zip_of(self.path("m.pt"), [("data.pkl", modules(5)), ("version", "3\n")])
