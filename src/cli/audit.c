@@ -51,7 +51,7 @@ static void print_pickles(const qs_audit *a) {
                    p->cut ? "Python would go on, and do what is not known"
                           : "Python would have done by then what is listed");
     }
-    if (a->more) printf("more pickles follow, which were not looked at\n");
+    if (a->more) printf("more may follow, which was not looked at\n");
     if (a->pickles.n == 0) printf("no pickle in this file: there is nothing that could run\n");
 }
 

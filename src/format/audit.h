@@ -43,7 +43,7 @@ typedef struct qs_audit {
     qs_file_kind kind;
     QS_VEC(qs_audit_pickle) pickles;
     QS_VEC(qs_audit_item) items; /* by class, the worst first; then in the file's order */
-    bool more;                   /* there are more pickles than are looked at */
+    bool more;                   /* there may be pickles beyond those */
 } qs_audit;
 
 /* Zip archives (every record that is a pickle), legacy files, bare pickles. A pickle that breaks off is

@@ -3,6 +3,7 @@
 
 #include "format/dcp.h"
 #include "format/pickle_at.h"
+#include "format/tar.h"
 
 #include <stdlib.h>
 
@@ -80,6 +81,40 @@ static bool audit_row(qs_audit *a, const qs_file *f, const qs_limits *limits, qs
     return true;
 }
 
+static bool audit_member(qs_audit *a, const qs_file *f, uint64_t at, const qs_tar_header *h,
+                         const qs_limits *limits, qs_err *e) {
+    qs_file *window = NULL;
+    size_t first = a->pickles.n;
+    qs_str name = qs_arena_str(&a->arena, h->name);
+    if (!name.p) return qs_nomem(e);
+    qs_err ignored = QS_ERR_INIT; /* cut short: tarfile would not get at it either */
+    if (!qs_file_window(f, at, h->size, &window, &ignored)) return true;
+    bool ok = audit_row(a, window, limits, e);
+    qs_file_close(window);
+    for (size_t i = first; i < a->pickles.n; i++) a->pickles.v[i].record = name;
+    return ok;
+}
+
+/* Of torch 0.1.1: the members `storages`, `tensors` and `pickle` are pickles, with raw numbers between some
+ * of them, which are not followed. Others are looked at as well, because a header can give another name. */
+static bool audit_tar(qs_audit *a, const qs_file *f, const qs_limits *limits, qs_err *e) {
+    char block[QS_TAR_BLOCK];
+    qs_tar_header h;
+    for (uint64_t at = 0; at + sizeof block <= qs_file_size(f) && a->pickles.n < MAX_PICKLES;) {
+        if (!qs_file_read(f, at, block, sizeof block, e)) return false;
+        if (!qs_tar_read_header(block, &h)) {
+            if (at == 0) return qs_sniff_refuse(f, QS_FILE_TAR, e); /* damaged: tarfile does not open it */
+            break;
+        }
+        at += sizeof block;
+        if (h.size && h.has_content && !audit_member(a, f, at, &h, limits, e)) return false;
+        if (h.size > qs_file_size(f) - at) break;
+        at += (h.size + sizeof block - 1) / sizeof block * sizeof block;
+    }
+    a->more = true;
+    return true;
+}
+
 /* A chunk of a distributed checkpoint. torch.distributed.checkpoint.load unpickles objects without
  * weights_only, and before torch 2.4 tensors too. */
 static bool audit_chunk(qs_audit *a, const qs_file *metadata, const qs_dcp *d, qs_str key,
@@ -144,6 +179,7 @@ static bool audit_file(qs_audit *a, qs_file *f, const qs_limits *limits, qs_err 
     switch (a->kind) {
     case QS_FILE_LEGACY:
     case QS_FILE_PICKLE: ok = audit_row(a, f, limits, e); break;
+    case QS_FILE_TAR: ok = audit_tar(a, f, limits, e); break;
     case QS_FILE_DCP: ok = audit_dcp(a, f, limits, e); break;
     case QS_FILE_SAFETENSORS: ok = true; break; /* no pickle in it */
     case QS_FILE_TEXT:

@@ -1,6 +1,7 @@
 /* What a file is, from its first and last bytes, and what to tell a person who took it for a checkpoint. */
 #include "format/container.h"
 
+#include "format/tar.h"
 #include "format/zip_dir.h"
 
 #include <ctype.h>
@@ -98,16 +99,20 @@ qs_file_kind qs_sniff(const qs_file *f) {
     head h;
     if (!read_head(f, &h)) return QS_FILE_UNKNOWN;
     if (BEGINS(&h, "PK\x03\x04")) return zip_kind(f);
+    /* torch.load asks for a tar archive before it looks for pickles: the header may be one's beginning, too.
+     */
+    qs_tar_header tar;
+    if (h.n >= QS_TAR_BLOCK && qs_tar_read_header(h.p, &tar)) return QS_FILE_TAR;
     if (BEGINS(&h, "PK\x05\x06")) return QS_FILE_ZIP_OTHER;
     if (BEGINS(&h, "version https://git-lfs.github.com/")) return QS_FILE_LFS_POINTER;
     if (BEGINS(&h, "\x1f\x8b")) return QS_FILE_GZIP;
     if (BEGINS(&h, "\x89HDF\r\n\x1a\n")) return QS_FILE_HDF5;
     if (BEGINS(&h, "GGUF")) return QS_FILE_GGUF;
-    if (h.n > 262 && memcmp(h.p + 257, "ustar", 5) == 0) return QS_FILE_TAR;
     /* Before the pickles: a header of 0x280 bytes begins like a pickle of protocol 2, but no pickle goes on
      * so. */
     if (is_safetensors(&h, qs_file_size(f))) return QS_FILE_SAFETENSORS;
     if (pickle_kind(&h) != QS_FILE_UNKNOWN) return pickle_kind(&h);
+    if (h.n > 262 && memcmp(h.p + 257, "ustar", 5) == 0) return QS_FILE_TAR; /* a damaged one */
     if (is_html(&h)) return QS_FILE_HTML;
     if (!is_text(&h)) return QS_FILE_UNKNOWN;
     char first = h.p[skip_space(&h)];

@@ -1,6 +1,7 @@
 /* The zip reader on archives put together byte by byte: what torch reads is opened, what two readers could
  * read differently is refused with its reason. */
 #include "format/container.h"
+#include "format/tar.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -414,8 +415,42 @@ static void test_other_files_are_told_apart(void **state) {
     sniffs(file, file_n, QS_FILE_UNKNOWN, "does not begin as one");
 }
 
+/* A header as the first tars wrote it; `sum` is added to the checksum, `size` written as it is. */
+static bool reads_as_tar(const char *name, const char *size, int sum, char type, qs_tar_header *h) {
+    static char block[QS_TAR_BLOCK];
+    memset(block, 0, sizeof block);
+    memcpy(block, name, strlen(name));
+    memcpy(block + 124, size, 12);
+    memset(block + 148, ' ', 8);
+    block[156] = type;
+    for (size_t i = 0; i < sizeof block; i++) sum += (unsigned char)block[i];
+    snprintf(block + 148, 8, "%06o", (unsigned)sum);
+    return qs_tar_read_header(block, h);
+}
+
+static void test_tar_headers(void **state) {
+    (void)state;
+    qs_tar_header h;
+    assert_true(reads_as_tar("storages", "00000000017", 0, '0', &h));
+    assert_true(qs_str_is(h.name, "storages"));
+    assert_int_equal(h.size, 15);
+    assert_true(reads_as_tar("\x80\x02", "  17 ", 0, 0, &h));
+    assert_true(h.has_content);
+    assert_int_equal(h.size, 15);
+    assert_true(reads_as_tar("\x80\x02", "\x80\0\0\0\0\0\0\1\0\0\0\1", 0, 0, &h));
+    assert_int_equal(h.size, (1ull << 32) + 1);
+    assert_true(reads_as_tar("\x80\x02", "17", -256, 0, &h)); /* \x80 taken as -128 */
+    assert_true(reads_as_tar("folder/", "17", 0, '5', &h));
+    assert_false(h.has_content);
+    assert_int_equal(h.size, 0);
+    assert_false(reads_as_tar("storages", "17", 1, '0', &h));
+    assert_false(reads_as_tar("storages", "19", 0, '0', &h));
+    assert_false(reads_as_tar("storages", "\x80\1\0\0\0\0\0\1\0\0\0\1", 0, '0', &h));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tar_headers),
         cmocka_unit_test(test_what_torch_reads_is_opened),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_versions_as_torch_takes_them),
