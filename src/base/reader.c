@@ -11,6 +11,7 @@ bool qs_reader_more(qs_reader *r) {
 
 static qs_str cut_short(qs_reader *r, uint64_t n) {
     r->crossed = r->rest > 0;
+    r->ran_out = !r->crossed;
     if (r->crossed)
         qs_fail_at(
             r->err, QS_E_UNSUPPORTED, r->record, r->at,

@@ -16,6 +16,7 @@ typedef struct qs_reader {
     qs_err *err;
     size_t rest; /* bytes after the first n. What is read must end among those or begin after them: a frame */
     bool crossed; /* it did not: QS_E_UNSUPPORTED */
+    bool ran_out; /* more was to be read than there is */
 } qs_reader;
 
 static inline bool qs_reader_ok(const qs_reader *r) {

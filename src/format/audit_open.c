@@ -156,13 +156,16 @@ static bool audit_dcp(qs_audit *a, const qs_file *f, const qs_limits *limits, qs
     return ok;
 }
 
-/* A pickle of protocol 0 or 1 begins like any text. It is taken for one if it reads as one, or would run code
- * before it breaks off. */
+/* torch.load unpickles whatever is no zip and no tar archive, and a pickle of protocol 0 or 1 begins like any
+ * text: the magic of another format may be the beginning of one. It is taken for one if it reads as one, or
+ * would run code before it breaks off. */
 static bool audit_guess(qs_audit *a, const qs_file *f, const qs_limits *limits, qs_err *e) {
     qs_err ignored = QS_ERR_INIT;
     bool ok = audit_row(a, f, limits, &ignored);
-    bool pickle = ok && a->pickles.n && (!a->pickles.v[0].broken || qs_audit_worst(a) == QS_AUDIT_CODE);
-    return pickle || qs_sniff_refuse(f, a->kind, e);
+    if (ok && a->pickles.n && (!a->pickles.v[0].broken || qs_audit_worst(a) == QS_AUDIT_CODE)) return true;
+    a->pickles.n = a->items.n = 0;
+    a->more = false;
+    return a->kind == QS_FILE_SAFETENSORS || qs_sniff_refuse(f, a->kind, e); /* no pickle in it */
 }
 
 static int by_class(const void *x, const void *y) {
@@ -181,10 +184,7 @@ static bool audit_file(qs_audit *a, qs_file *f, const qs_limits *limits, qs_err 
     case QS_FILE_PICKLE: ok = audit_row(a, f, limits, e); break;
     case QS_FILE_TAR: ok = audit_tar(a, f, limits, e); break;
     case QS_FILE_DCP: ok = audit_dcp(a, f, limits, e); break;
-    case QS_FILE_SAFETENSORS: ok = true; break; /* no pickle in it */
-    case QS_FILE_TEXT:
-    case QS_FILE_UNKNOWN: ok = audit_guess(a, f, limits, e); break;
-    default: ok = qs_sniff_refuse(f, a->kind, e);
+    default: ok = audit_guess(a, f, limits, e);
     }
     qs_file_close(f);
     return ok;

@@ -55,6 +55,7 @@ struct qs_graph {
     size_t data_n, end;
     int protocol;
     qs_trick trick;
+    bool ran_out;
     qs_node root;
     QS_VEC(qs_node_rec) nodes; /* [0] unused */
     QS_VEC(qs_node) kids;

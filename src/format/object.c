@@ -151,6 +151,9 @@ size_t qs_graph_end(const qs_graph *g) {
 qs_trick qs_graph_trick(const qs_graph *g) {
     return g->trick;
 }
+bool qs_graph_ran_out(const qs_graph *g) {
+    return g->ran_out;
+}
 
 qs_node_kind qs_node_kind_of(const qs_graph *g, qs_node n) {
     return (qs_node_kind)rec_of(g, n)->kind;

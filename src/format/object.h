@@ -63,6 +63,7 @@ typedef enum qs_trick {
                      */
 } qs_trick;
 qs_trick qs_graph_trick(const qs_graph *g);
+bool qs_graph_ran_out(const qs_graph *g); /* the input ended before the pickle did */
 
 /* Accessors. Asking a node for what its kind does not have gives the zero value, so readers of untrusted
  * structures need not check kinds first. All returned strings are borrowed from the graph. */

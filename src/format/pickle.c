@@ -673,8 +673,11 @@ static bool read_with(vm *m, const void *data, size_t n, const char *record, qs_
     /* Reserved, so that the address of an empty stack is one to count from. A memo of what torch writes has
      * an entry in ten bytes. */
     bool ok = m->g && qs_reserve(&m->stack, 64) && qs_memo_reserve(&m->memo, n / 9) ? run(m) : qs_nomem(own);
-    if (m->g && !ok) m->g->end = m->at;
-    if (m->g && m->in.crossed) m->g->trick = QS_TRICK_FRAME;
+    if (m->g && !ok) {
+        m->g->end = m->at;
+        m->g->ran_out = m->in.ran_out;
+        if (m->in.crossed) m->g->trick = QS_TRICK_FRAME;
+    }
     free(m->stack.v);
     free(m->marks.v);
     qs_memo_free(&m->memo);

@@ -50,9 +50,10 @@ bool qs_pickle_follow_at(const qs_file *f, uint64_t at, const char *record, cons
         *out = NULL;
         if (!read_window(f, at, window, bytes, n, e)) return false;
         if (!qs_pickle_follow(*bytes, *n, record, limits, out, why)) return qs_nomem(e);
-        if (why->code == QS_OK || window == most) break;
+        if (!qs_graph_ran_out(*out)) return true;
+        if (window == most) break;
     }
-    if (why->code == QS_E_INPUT && most < qs_file_size(f) - at) /* its end may be all that it lacks */
+    if (most == limits->pickle_bytes) /* the file goes on */
         why->code = QS_E_LIMIT;
     return true;
 }

@@ -240,6 +240,33 @@ class Code(Base):
         self.assertEqual(code, 3)
         self.assertIn("what follows is not known", out)
 
+    def safetensors_and_pickle(self, call):
+        """A valid file of safetensors, whose first bytes are also X and the length of a string that ends in its header.
+        There begins another one, as long as the line; what follows are the bytes of its tensor."""
+        n = 100
+        length = ord("X") + 256 * n
+        head = '{"w":{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]},"__metadata__":{"a":"' % (len(call), len(call))
+        head += "x" * (n - 3 - len(head)) + "V"
+        head += "y" * (length - len(head) - 4) + '"\n}}'
+        return length.to_bytes(8, "little") + head.encode() + call
+
+    def test_the_magic_of_another_format_is_no_shelter(self):
+        call = b"cos\nmkdir\n" + text(self.marker) + b"\x85R."
+        files = {"safetensors": self.safetensors_and_pickle(call), "GGUF": b"GGUF" + bytes(5) + call,
+                 "text": b"Vfree text\n" + call, "LFS": b"Version https://git-lfs.github.com/\n" + call}
+        for name, data in files.items():
+            p = self.path("m.bin", data)
+            with self.assertRaises(Exception, msg=name):
+                torch.load(p)
+            self.assertTrue(os.path.isdir(self.marker), name)
+            os.rmdir(self.marker)
+            code, out = audit(p)
+            self.assertEqual((code, out["runs_code"]), (1, True), name)
+        p = self.path("m.safetensors", files["safetensors"])
+        self.assertEqual(run("ls", "-q", p)[1], "w\t%d\tuint8\n" % len(call))
+        honest = self.path("h.safetensors", self.safetensors_and_pickle(bytes(8)))
+        self.assertEqual(run("audit", honest)[:2], (0, "no pickle in this file: there is nothing that could run\n"))
+
     def test_legacy_files_are_looked_through(self):
         p = self.path("legacy.pt")
         torch.save({"w": torch.ones(3), "x": Call(os.mkdir, self.marker)}, p, _use_new_zipfile_serialization=False)
