@@ -262,8 +262,8 @@ static bool add_trick(auditor *d) {
     static const struct {
         const char *name, *why;
     } tricks[] = {
-        [QS_TRICK_PATCH] = {"(BUILD on a class or function)",
-                            "changes a class or function for the whole Python process"},
+        [QS_TRICK_PATCH] = {"(a change of what a name stands for)",
+                            "changes a class, function or module for the whole Python process"},
         [QS_TRICK_FRAME] = {"(an opcode across the end of a frame)",
                             "Python reads other opcodes there than stand there"},
     };
@@ -273,7 +273,6 @@ static bool add_trick(auditor *d) {
     if (!item) return false;
     item->cls = QS_AUDIT_CODE;
     item->why = tricks[t].why;
-    if (t == QS_TRICK_PATCH) item->builds++;
     return true;
 }
 

@@ -58,7 +58,7 @@ size_t qs_graph_end(const qs_graph *g);     /* bytes of input consumed, STOP inc
 /* What made reading stop that no honest pickle has; of graphs made by qs_pickle_follow. */
 typedef enum qs_trick {
     QS_TRICK_NONE,
-    QS_TRICK_PATCH, /* BUILD on a class or function changes it for the whole process */
+    QS_TRICK_PATCH, /* what a name stands for is changed, for the whole process */
     QS_TRICK_FRAME, /* an opcode across the end of its frame: Python's C unpickler drops the rest of the frame
                      */
 } qs_trick;

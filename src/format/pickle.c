@@ -135,6 +135,14 @@ static bool odd_value(vm *m, const char *why) {
     return m->follow ? push_none(m) : bad(m, why);
 }
 
+/* Into what a name stands for: a class, a function, sys.modules, a module's __dict__. */
+static bool patches(vm *m) {
+    m->g->trick = QS_TRICK_PATCH;
+    return unsupported(m,
+                       "it changes a class or function itself, for the whole Python process; no checkpoint "
+                       "needs that");
+}
+
 /* ---- memo ---- */
 
 HOT bool put(vm *m, uint32_t index) {
@@ -340,6 +348,8 @@ static bool fill(vm *m, qs_node_kind k, size_t from) {
     if (can_be_filled(m, target, k)) {
         qs_span *s = filling(m, target, k);
         if (!s || !extend(m, s, m->stack.v + from, n)) return false;
+    } else if (kind_of(m, target) == QS_NODE_GLOBAL) {
+        return patches(m);
     } else if (!m->follow) { /* Python asks any object for extend, __setitem__ and add */
         return bad(m, k == QS_NODE_LIST   ? "the object below is no list"
                       : k == QS_NODE_DICT ? "the object below is no dict"
@@ -460,11 +470,7 @@ static bool op_obj(vm *m) {
 static bool op_build(vm *m) {
     if (!need(m, 2)) return false;
     qs_node state = top(m, 0), target = top(m, 1);
-    if (kind_of(m, target) == QS_NODE_GLOBAL) {
-        m->g->trick = QS_TRICK_PATCH;
-        return unsupported(m, "it changes a class or function itself, for the whole Python process; no "
-                              "checkpoint needs that");
-    }
+    if (kind_of(m, target) == QS_NODE_GLOBAL) return patches(m);
     if (is_object(m, target)) {
         qs_call_ext *x = qs_graph_ext_(m->g, target);
         if (!x) return qs_nomem(m->err);
