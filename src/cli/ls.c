@@ -321,6 +321,16 @@ static void print_pair(const qs_graph *g, qs_node key, qs_node value, FILE *f) {
     fputs(text, f);
 }
 
+/* Of a key that is given twice, Python keeps the last value. */
+static bool is_overwritten(const qs_graph *g, qs_node dict, qs_node key, qs_node value) {
+    char text[80];
+    qs_str name = qs_node_str(g, key);
+    if (qs_node_kind_of(g, key) != QS_NODE_STR || name.n >= sizeof text || memchr(name.p, 0, name.n))
+        return false;
+    snprintf(text, sizeof text, "%.*s", QS_FMT(name));
+    return qs_node_get(g, dict, text) != value;
+}
+
 /* What else the file holds, so that nobody needs to wonder whether it is only weights. */
 static void print_top_level(const qs_checkpoint *c, FILE *f) {
     const qs_graph *g = qs_checkpoint_graph(c);
@@ -328,9 +338,10 @@ static void print_top_level(const qs_checkpoint *c, FILE *f) {
     size_t shown = 0, n = qs_node_pairs(g, root);
     if (root == chosen || !qs_node_is_dict_like(g, root)) return;
     for (size_t i = 0; i < n && shown < MAX_TOP_LEVEL; i++) {
-        if (qs_node_value(g, root, i) == chosen) continue;
+        qs_node key = qs_node_key(g, root, i), value = qs_node_value(g, root, i);
+        if (value == chosen || is_overwritten(g, root, key, value)) continue;
         fputs(shown++ ? ", " : "  also: ", f);
-        print_pair(g, qs_node_key(g, root, i), qs_node_value(g, root, i), f);
+        print_pair(g, key, value, f);
     }
     if (shown == MAX_TOP_LEVEL) fprintf(f, " ... (%zu in all)", n);
     if (shown) fputc('\n', f);

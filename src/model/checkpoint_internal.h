@@ -65,6 +65,12 @@ bool qs_ckpt_walk_loose(qs_checkpoint *c, qs_node top, bool fill, uint32_t *tens
 
 /* A string key of a dict: text, or Python 2's str. */
 bool qs_ckpt_key(const qs_graph *g, qs_node n, qs_str *out);
+/* Where a dict is given a key twice, as no honest pickle does, Python keeps the first's place and the last's
+ * value. Is no key there twice? */
+bool qs_ckpt_keys_are_unique(const qs_graph *g, qs_node dict);
+/* The value at the place of pair i; QS_NODE_NONE if its key has been met before. Where keys are not unique,
+ * that takes time, which is counted as work. */
+qs_node qs_ckpt_value(qs_checkpoint *c, qs_node dict, size_t i, bool unique);
 /* Finds all roots and chooses one. */
 bool qs_ckpt_find_roots(qs_checkpoint *c, const char *wanted, qs_err *e);
 

@@ -89,11 +89,14 @@ static qs_str key_name(const qs_graph *g, qs_node key, size_t index, char text[8
 
 static bool look_into_dict(walk *w, qs_node dict, int level) {
     size_t n = qs_node_pairs(w->g, dict);
-    bool ok = true;
+    bool ok = true, unique = qs_ckpt_keys_are_unique(w->g, dict);
     for (size_t i = 0; ok && i < n; i++) {
         char text[80];
+        if (w->c->work > w->c->max_work) break;
+        qs_node value = qs_ckpt_value(w->c, dict, i, unique);
+        if (value == QS_NODE_NONE) continue;
         qs_str name = key_name(w->g, qs_node_key(w->g, dict, i), i, text);
-        ok = step(w, name, qs_node_value(w->g, dict, i), level);
+        ok = step(w, name, value, level);
     }
     return ok;
 }

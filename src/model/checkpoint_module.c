@@ -52,6 +52,7 @@ qs_str qs_ckpt_class_name(qs_checkpoint *c, qs_node n) {
 
 typedef struct frame {
     qs_node children;    /* its _modules */
+    bool unique;         /* they have a name of their own each */
     size_t next, prefix; /* child to visit; length of its dotted prefix */
 } frame;
 
@@ -111,11 +112,14 @@ static bool full_key(walk *w, qs_str name, qs_str *out) {
 /* The pairs of _parameters or _buffers. */
 static bool emit_entries(walk *w, qs_node dict, qs_node non_persistent, bool is_param) {
     size_t n = qs_node_pairs(w->g, dict);
+    bool unique = qs_ckpt_keys_are_unique(w->g, dict);
     for (size_t i = 0; i < n; i++) {
         qs_str name, key;
         if (++w->c->work > w->c->max_work) return fail_endless(w, dict);
-        qs_node value = qs_node_value(w->g, dict, i);
-        if (is_nil(w->g, value) || !qs_ckpt_key(w->g, qs_node_key(w->g, dict, i), &name)) continue;
+        qs_node value = qs_ckpt_value(w->c, dict, i, unique);
+        if (value == QS_NODE_NONE || is_nil(w->g, value) ||
+            !qs_ckpt_key(w->g, qs_node_key(w->g, dict, i), &name))
+            continue;
         if (!is_param && set_has(w, non_persistent, name)) continue;
         w->tensors++;
         if (!w->fill) continue;
@@ -149,8 +153,10 @@ static bool enter(walk *w, qs_node n) {
     qs_node hidden = qs_node_get(w->g, state, "_non_persistent_buffers_set");
     if (!emit_entries(w, qs_node_get(w->g, state, "_parameters"), QS_NODE_NONE, true)) return false;
     if (!emit_entries(w, qs_node_get(w->g, state, "_buffers"), hidden, false)) return false;
-    return qs_push(&w->stack, (frame){qs_node_get(w->g, state, "_modules"), 0, w->prefix.n}) ||
-           qs_nomem(w->e);
+    qs_node children = qs_node_get(w->g, state, "_modules");
+    frame f = {
+        .children = children, .unique = qs_ckpt_keys_are_unique(w->g, children), .prefix = w->prefix.n};
+    return qs_push(&w->stack, f) || qs_nomem(w->e);
 }
 
 static bool step(walk *w) {
@@ -160,11 +166,11 @@ static bool step(walk *w) {
         w->stack.n--;
         return true;
     }
-    qs_node child = qs_node_value(w->g, f->children, f->next);
-    qs_node key = qs_node_key(w->g, f->children, f->next++);
+    size_t i = f->next++;
+    qs_node child = qs_ckpt_value(w->c, f->children, i, f->unique), key = qs_node_key(w->g, f->children, i);
     qs_str name;
     if (++w->c->work > w->c->max_work) return fail_endless(w, child);
-    if (is_nil(w->g, child) || !qs_ckpt_key(w->g, key, &name)) return true;
+    if (child == QS_NODE_NONE || is_nil(w->g, child) || !qs_ckpt_key(w->g, key, &name)) return true;
     if (w->prefix.n + name.n > MAX_PREFIX)
         return qs_fail_at(w->e, QS_E_LIMIT, "data.pkl", qs_node_offset(w->g, child),
                           "a module's name is longer than %d bytes", MAX_PREFIX);

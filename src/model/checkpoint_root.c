@@ -29,6 +29,45 @@ bool qs_ckpt_key(const qs_graph *g, qs_node n, qs_str *out) {
     return true;
 }
 
+qs_node qs_ckpt_value(qs_checkpoint *c, qs_node dict, size_t i, bool unique) {
+    const qs_graph *g = c->graph;
+    qs_str key, other;
+    qs_node value = qs_node_value(g, dict, i);
+    if (unique || !qs_ckpt_key(g, qs_node_key(g, dict, i), &key)) return value;
+    size_t n = qs_node_pairs(g, dict);
+    c->work += n;
+    for (size_t k = 0; k < n; k++) {
+        if (!qs_ckpt_key(g, qs_node_key(g, dict, k), &other) || !qs_str_eq(key, other)) continue;
+        if (k < i) return QS_NODE_NONE;
+        value = qs_node_value(g, dict, k);
+    }
+    return value;
+}
+
+static bool is_before(const qs_graph *g, qs_node dict, size_t i) {
+    qs_str key, other;
+    if (!qs_ckpt_key(g, qs_node_key(g, dict, i), &key)) return false;
+    for (size_t k = 0; k < i; k++)
+        if (qs_ckpt_key(g, qs_node_key(g, dict, k), &other) && qs_str_eq(key, other)) return true;
+    return false;
+}
+
+bool qs_ckpt_keys_are_unique(const qs_graph *g, qs_node dict) {
+    enum { FEW = 8 }; /* most dicts of a module: not worth a map */
+    qs_map seen = {0};
+    size_t n = qs_node_pairs(g, dict);
+    bool unique = true;
+    for (size_t i = 1; i < n && n <= FEW; i++)
+        if (is_before(g, dict, i)) return false;
+    for (size_t i = 0; i < n && unique && n > FEW; i++) {
+        qs_str key;
+        if (!qs_ckpt_key(g, qs_node_key(g, dict, i), &key)) continue;
+        unique = qs_map_add(&seen, key, (uint32_t)i) == i; /* memory that is out is found out about later */
+    }
+    qs_map_free(&seen);
+    return unique;
+}
+
 static bool is_tensor(const qs_checkpoint *c, qs_node n) {
     return qs_checkpoint_tensor_of_node(c, n) != NULL;
 }
@@ -95,10 +134,16 @@ static bool enqueue(search *s, const place *at, qs_str key, qs_node value) {
 
 static bool look_into_dict(search *s, const place *at, qs_node dict) {
     size_t n = qs_node_pairs(s->g, dict);
-    for (size_t i = 0; i < n; i++) {
+    bool asked = false, unique = true;
+    for (size_t i = 0; i < n && s->queue.n < MAX_PLACES; i++) {
         qs_str key;
+        if (unique && !worth_a_look(s, qs_node_value(s->g, dict, i))) continue;
         if (!qs_ckpt_key(s->g, qs_node_key(s->g, dict, i), &key) || is_optimizer(key)) continue;
-        if (!enqueue(s, at, key, qs_node_value(s->g, dict, i))) return false;
+        if (!asked) unique = qs_ckpt_keys_are_unique(s->g, dict); /* a state dict is never asked */
+        asked = true;
+        qs_node value = qs_ckpt_value(s->c, dict, i, unique);
+        if (s->c->work > s->c->max_work) break;
+        if (!enqueue(s, at, key, value)) return false;
     }
     return true;
 }

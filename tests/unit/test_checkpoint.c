@@ -166,6 +166,30 @@ static void test_module_without_its_classes(void **state) {
     qs_checkpoint_close(c);
 }
 
+/* What Python makes of a key that is given twice, in each dict on the way. */
+static void test_keys_given_twice(void **state) {
+    (void)state;
+    qs_checkpoint *c =
+        must_open("}Vmodel\n" MODULE("a\nNet", "Vw\n" T1 "sVv\n" T1 "sVw\nNs", "Vb\n" T1 "sVb\n" T1 "s", "",
+                                     "Vx\n" MODULE("a\nOld", "Vold\n" T1 "s", "", "", "") //
+                                     "sVy\n" MODULE("a\nY", "Vw\n" T1 "s", "", "", "")    //
+                                     "sVx\n" MODULE("a\nNew", "Vnew\n" T1 "s", "", "", "") "s") "s.",
+                  NULL);
+    assert_keys(c, (const char *[]){"v", "b", "x.new", "y.w"}, 4);
+    assert_int_equal(qs_checkpoint_module_count(c), 3);
+    assert_true(qs_str_is(qs_checkpoint_module_class(c, 1), "a.New"));
+    qs_checkpoint_close(c);
+    c = must_open("}Vmodel\n" SD("old") "sVx\n" SD("w") "sVmodel\n" SD("new") "s.", NULL);
+    assert_keys(c, (const char *[]){"new"}, 1);
+    assert_int_equal(qs_checkpoint_root_count(c), 2);
+    assert_true(qs_str_is(qs_checkpoint_root(c, 0)->path, "model"));
+    qs_checkpoint_close(c);
+    c = must_open("}Vmodel\n" SD("old") "sVx\n" SD("w") "sVmodel\nNs.", NULL);
+    assert_keys(c, (const char *[]){"w"}, 1);
+    assert_int_equal(qs_checkpoint_root_count(c), 1);
+    qs_checkpoint_close(c);
+}
+
 static void test_module_of_protocol_0_and_with_slots(void **state) {
     (void)state;
     qs_checkpoint *c = must_open("ccopy_reg\n_reconstructor\n(ca.b\nNet\nc__builtin__\nobject\nNtR"
@@ -263,6 +287,7 @@ int main(void) {
         cmocka_unit_test(test_metadata),
         cmocka_unit_test(test_one_storage_under_two_types),
         cmocka_unit_test(test_module_without_its_classes),
+        cmocka_unit_test(test_keys_given_twice),
         cmocka_unit_test(test_module_of_protocol_0_and_with_slots),
         cmocka_unit_test(test_modules_without_end),
         cmocka_unit_test(test_archives_without_a_pickle),
