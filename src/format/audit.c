@@ -12,20 +12,25 @@ static const struct {
 } rules[] = {
 #define QS_AUDIT_RULE(CLASS, module, name) {QS_AUDIT_##CLASS, module, name},
 #define QS_AUDIT_MAKER(module, name)
+#define QS_AUDIT_CALLER(module, name)
 #include "format/audit.def"
 #undef QS_AUDIT_RULE
 #undef QS_AUDIT_MAKER
+#undef QS_AUDIT_CALLER
 };
 static const struct {
+    bool calls; /* what it is given; else it makes something */
     const char *module, *name;
-} makers[] = {
+} functions[] = {
 #define QS_AUDIT_RULE(CLASS, module, name)
-#define QS_AUDIT_MAKER(module, name) {module, name},
+#define QS_AUDIT_MAKER(module, name)  {false, module, name},
+#define QS_AUDIT_CALLER(module, name) {true, module, name},
 #include "format/audit.def"
 #undef QS_AUDIT_RULE
 #undef QS_AUDIT_MAKER
+#undef QS_AUDIT_CALLER
 };
-enum { RULES = sizeof rules / sizeof *rules, MAKERS = sizeof makers / sizeof *makers };
+enum { RULES = sizeof rules / sizeof *rules, FUNCTIONS = sizeof functions / sizeof *functions };
 
 const char *qs_audit_class_name(qs_audit_class c) {
     static const char *const names[] = {"torch", "data", "library", "code"};
@@ -108,13 +113,19 @@ static bool is_function(qs_str name) {
     return p < end && *p >= 'a' && *p <= 'z';
 }
 
+static bool is_listed(bool calls, qs_str module, qs_str name) {
+    for (size_t i = 0; i < FUNCTIONS; i++)
+        if (functions[i].calls == calls && module_matches(modern(module), functions[i].module) &&
+            matches(name, functions[i].name))
+            return true;
+    return false;
+}
+
 /* Would a call of it run what the file chooses among all that is installed? */
 static bool is_chosen(qs_audit_class cls, qs_str module, qs_str name) {
     bool attribute = name.n && memchr(name.p, '.', name.n) != NULL; /* a method is no plain data */
     if (!is_function(name) || !(cls == QS_AUDIT_LIBRARY || (cls == QS_AUDIT_DATA && attribute))) return false;
-    for (size_t i = 0; i < MAKERS; i++)
-        if (module_matches(modern(module), makers[i].module) && matches(name, makers[i].name)) return false;
-    return true;
+    return !is_listed(false, module, name);
 }
 
 /* ---- items ---- */
@@ -194,6 +205,21 @@ static bool is_plain_lookup(const auditor *d, qs_node n, const qs_call *call) {
     return ok;
 }
 
+/* A function handed to one that calls what it is given, or that nobody can name. */
+static bool audit_handed(auditor *d, const qs_call *call) {
+    for (size_t i = 0; i < qs_node_len(d->g, call->args); i++) {
+        qs_node arg = qs_node_item(d->g, call->args, i);
+        if (qs_node_kind_of(d->g, arg) != QS_NODE_GLOBAL) continue;
+        qs_str module = qs_node_module(d->g, arg), name = qs_node_name(d->g, arg);
+        qs_audit_item *item = item_of(d, module, name, qs_node_offset(d->g, arg));
+        if (!item) return false;
+        if (!is_chosen(item->cls, module, name)) continue;
+        item->cls = QS_AUDIT_CODE;
+        item->why = "is handed to what calls it";
+    }
+    return true;
+}
+
 static bool audit_call(auditor *d, qs_node n) {
     qs_call call;
     bool computed;
@@ -218,13 +244,19 @@ static bool audit_call(auditor *d, qs_node n) {
         item->cls = QS_AUDIT_CODE;
         item->why = "calls a function that the file chooses";
     }
+    /* type(x) asks; of a name, bases and a dict it makes a class, whose methods the file chooses. */
+    if (qs_str_is(modern(module), "builtins") && qs_str_is(name, "type") &&
+        qs_node_len(d->g, call.args) > 1) {
+        item->cls = QS_AUDIT_CODE;
+        item->why = "makes a class of functions that the file chooses";
+    }
     /* Making an instance of a nested class found by getattr is how Python 3 writes one; calling is not. */
     if (qs_node_kind_of(d->g, behind) != QS_NODE_GLOBAL ||
         (computed && qs_node_kind_of(d->g, n) == QS_NODE_REDUCE)) {
         item->cls = QS_AUDIT_CODE;
         item->why = "calls what another call gave";
     }
-    return true;
+    return !is_listed(true, module, name) || audit_handed(d, &call);
 }
 
 static void mark_uses(auditor *d) {

@@ -204,6 +204,37 @@ static void sees_functions_the_file_chooses(void **state) {
     }
 }
 
+/* Nor need the file call it itself: others do when they are given it. */
+static void sees_functions_that_are_handed_on(void **state) {
+    (void)state;
+    static const struct {
+        const char *pickle;
+        qs_audit_class cls;
+    } cases[] = {
+        {"ctorch._tensor\n_rebuild_from_type_v2\n(ca.b\nrun\nctorch\nTensor\n(tNtR.", QS_AUDIT_CODE},
+        {"ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_tensor_v2\nctorch\nTensor\n(tNtR.",
+         QS_AUDIT_TORCH},
+        {"cnumpy.random._pickle\n__randomstate_ctor\n(Vx\nca.b\nrun\ntR.", QS_AUDIT_CODE},
+        {"cnumpy.random._pickle\n__randomstate_ctor\n(Vx\ncnumpy.random._pickle\n__bit_generator_ctor\ntR.",
+         QS_AUDIT_DATA},
+        {"ccollections\ndefaultdict\n(ca.b\nrun\ntR.", QS_AUDIT_CODE},
+        {"ccollections\ndefaultdict\n(cbuiltins\nlist\ntR.", QS_AUDIT_DATA},
+        {"cbuiltins\nlist\n(cbuiltins\niter\n(ca.b\nrun\nNtRtR.", QS_AUDIT_CODE},
+        {"c__builtin__\nreduce\n(ca.b\nrun\n(I1\nI2\nltR.", QS_AUDIT_CODE},
+        {"ccopy\n_reconstruct\n(NNca.b\nrun\n)tR.", QS_AUDIT_CODE},
+        {"cweakref\nref\n(Nca.b\nrun\ntR.", QS_AUDIT_CODE},
+        {"cbuiltins\ntype\n(VX\n)}Vf\nca.b\nrun\nstR.", QS_AUDIT_CODE},
+        {"cbuiltins\ntype\n(NtR.", QS_AUDIT_DATA},
+        {"cfunctools\npartial\n(ctorch.nn.functional\nrelu\ntR.", QS_AUDIT_LIBRARY},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        qs_audit *a = audit(cases[i].pickle, strlen(cases[i].pickle));
+        if (qs_audit_worst(a) != cases[i].cls)
+            fail_msg("%s: class %d", cases[i].pickle, (int)qs_audit_worst(a));
+        qs_audit_close(a);
+    }
+}
+
 static void getattr_is_judged_by_its_use(void **state) {
     (void)state;
     /* a nested class of a library, and an instance of it */
@@ -243,6 +274,7 @@ int main(void) {
         cmocka_unit_test(sees_patched_names),
         cmocka_unit_test(goes_on_where_python_does),
         cmocka_unit_test(sees_functions_the_file_chooses),
+        cmocka_unit_test(sees_functions_that_are_handed_on),
         cmocka_unit_test(getattr_is_judged_by_its_use),
         cmocka_unit_test(every_class_is_in_the_table),
     };
