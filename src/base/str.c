@@ -133,6 +133,10 @@ static size_t plain_run(qs_str s) {
     return n;
 }
 
+bool qs_str_is_plain(qs_str s) {
+    return plain_run(s) == s.n;
+}
+
 size_t qs_str_printable(qs_str s, char *out, size_t cap) {
     if (cap == 0) return 0;
     size_t w = plain_run(s);

@@ -47,6 +47,8 @@ qs_str qs_str_leaf(qs_str dotted);
  * \xNN, cut on a character boundary if it does not fit. Returns the bytes written without the NUL. Nothing
  * that comes from a file may reach a terminal by any other way. */
 size_t qs_str_printable(qs_str s, char *out, size_t cap);
+/* Printable ASCII, which qs_str_printable leaves as it is. */
+bool qs_str_is_plain(qs_str s);
 /* The same to a stream, unbounded. */
 void qs_str_fput_printable(qs_str s, FILE *f);
 

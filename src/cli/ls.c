@@ -51,6 +51,10 @@ static bool note_first_users(ls_context *x, qs_err *e) {
 
 static void add_printable(qs_buf *b, qs_str s) {
     char part[256];
+    if (qs_str_is_plain(s)) {
+        qs_buf_add(b, s);
+        return;
+    }
     for (size_t at = 0; at < s.n;) { /* 60 bytes take at most 240 as \xNN */
         size_t k = s.n - at < 60 ? s.n - at : 60;
         while (at + k < s.n && k > 56 && ((unsigned char)s.p[at + k] & 0xc0) == 0x80) k--;
