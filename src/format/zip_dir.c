@@ -15,6 +15,8 @@ enum {
     LOCATOR_SIZE = 20,
     CENTRAL_SIZE = 46,
     LOCAL_SIZE = 30,
+    DOS_FOLDER = 0x10,                          /* of the external attributes */
+    UNREADABLE = 1 | 1 << 5 | 1 << 6 | 1 << 13, /* flags: encrypted, patched data, strongly, masked */
     /* miniz looks in blocks of 4096 bytes that overlap by 3, until one begins 65535 + 22 bytes before the
      * file's end or earlier. */
     SEARCH = 4096 + 16 * 4093
@@ -66,7 +68,7 @@ static bool read_end64(const qs_file *f, uint64_t end_at, const char *rec, const
                        qs_zip_end *out, qs_err *e) {
     char r[END64_SIZE];
     *at = u64(locator + 8);
-    if (u32(locator + 4) != 0 || u32(locator + 16) > 1)
+    if (u32(locator + 4) != 0 || u32(locator + 16) != 1)
         return broken(f, e, "it claims to span several disks");
     if (end_at < LOCATOR_SIZE + END64_SIZE || *at > end_at - LOCATOR_SIZE - END64_SIZE)
         return broken(f, e, "its zip64 end record lies outside the file");
@@ -100,11 +102,14 @@ bool qs_zip_find_end(const qs_file *f, qs_zip_end *out, qs_err *e) {
     out->directory_size = u32(rec + 12);
     out->directory = u32(rec + 16);
     uint64_t above = at;
+    bool wide = false;
     if (at >= LOCATOR_SIZE) {
         if (!qs_file_read(f, at - LOCATOR_SIZE, locator, sizeof locator, e)) return false;
-        if (memcmp(locator, "PK\x06\x07", 4) == 0 && !read_end64(f, at, rec, locator, &above, out, e))
-            return false;
+        wide = memcmp(locator, "PK\x06\x07", 4) == 0;
+        if (wide && !read_end64(f, at, rec, locator, &above, out, e)) return false;
     }
+    if (!wide && u16(rec + 4) > 1)
+        return broken(f, e, "it claims to span several disks"); /* as miniz counts */
     if (out->directory_size > above || out->directory != above - out->directory_size)
         return broken(f, e,
                       "its directory does not end where its end record begins; was one archive appended to "
@@ -160,13 +165,14 @@ static bool parse_extra(const dir *d, uint64_t i, const char *p, size_t n, qs_zi
 
 static bool check_entry(const dir *d, uint64_t i, const qs_zip_entry *x, unsigned method) {
     const qs_record *r = &x->record;
-    if (x->flags & (1u | 1u << 6 | 1u << 13))
-        return bad_entry(d, i, "is marked as encrypted; torch cannot read it");
+    if (x->flags & UNREADABLE)
+        return bad_entry(d, i, "is marked as encrypted or as a patch; torch cannot read it");
     if (method != ZIP_CM_STORE && method != ZIP_CM_DEFLATE)
         return bad_entry(d, i, "is compressed by a method torch cannot read");
     if (r->name.n == 0) return bad_entry(d, i, "has no name");
     if (memchr(r->name.p, 0, r->name.n)) return bad_entry(d, i, "has a NUL in its name");
     if (!r->deflated && r->size != r->stored_size) return bad_entry(d, i, "has two sizes that differ");
+    if (r->size && !r->stored_size) return bad_entry(d, i, "has a size and no bytes");
     return true;
 }
 
@@ -187,8 +193,11 @@ static bool parse_entry(dir *d, uint64_t i, qs_zip_entry *x) {
                         .flags = u16(p + 8),
                         .header = u32(p + 42)};
     d->at += CENTRAL_SIZE + name + extra + comment;
-    if (u16(p + 34) != 0 && u16(p + 34) != 0xffff) return bad_entry(d, i, "claims to be on another disk");
-    return parse_extra(d, i, p + CENTRAL_SIZE + name, extra, x) && check_entry(d, i, x, method);
+    if (u16(p + 34) != 0) return bad_entry(d, i, "claims to be on another disk");
+    /* miniz extracts nothing then, says so to nobody, and torch takes whatever was in its memory. */
+    bool folder = u32(p + 38) & DOS_FOLDER || (name && p[CENTRAL_SIZE + name - 1] == '/');
+    return parse_extra(d, i, p + CENTRAL_SIZE + name, extra, x) && check_entry(d, i, x, method) &&
+           (!folder || x->record.size == 0 || bad_entry(d, i, "is marked as a folder and has content"));
 }
 
 static int by_header(const void *a, const void *b) {
@@ -281,7 +290,7 @@ bool qs_zip_local(const qs_file *f, qs_zip_entry *x, qs_err *e) {
     bool same = memcmp(h, "PK\x03\x04", 4) == 0 && u16(h + 26) == name.n &&
                 memcmp(h + LOCAL_SIZE, name.p, name.n) == 0 &&
                 u16(h + 8) == (r->deflated ? ZIP_CM_DEFLATE : ZIP_CM_STORE) &&
-                ((u16(h + 6) ^ x->flags) & (1u | 1u << 6 | 1u << 13)) == 0;
+                ((u16(h + 6) ^ x->flags) & UNREADABLE) == 0;
     uint32_t stored = u32(h + 18), size = u32(h + 22);
     /* With bit 3 the sizes stand behind the content; all ones mean that they are in the zip64 field. */
     if (!(u16(h + 6) & 8) &&

@@ -20,8 +20,9 @@ typedef struct ent {
     size_t content_n, name_n; /* if not the strlen */
     const char *local_name;
     uint16_t flags, local_flags, method;
-    uint32_t size_lie, header_lie;
-    size_t gap; /* bytes after the content that belong to nobody */
+    uint16_t disk;
+    uint32_t size_lie, stored_lie, header_lie, attributes; /* of the directory */
+    size_t gap;                                            /* bytes after the content that belong to nobody */
     bool deflate;
     uint32_t header; /* filled in */
 } ent;
@@ -67,13 +68,15 @@ static void put_head(const ent *x, bool central, size_t packed, const char *name
     put(x->method ? x->method : x->deflate ? 8 : 0, 2);
     put(0, 4);
     put(crc32(0, (const Bytef *)x->content, size), 4);
-    put(packed, 4);
+    put(x->stored_lie && central ? x->stored_lie - 1 : packed, 4);
     put(x->size_lie && central ? x->size_lie : size, 4);
     put(name_n, 2);
     put(0, 2);
     if (central) {
-        put(0, 2 + 2 + 2);
-        put(0, 4);
+        put(0, 2);
+        put(x->disk, 2);
+        put(0, 2);
+        put(x->attributes, 4);
         put(x->header_lie ? x->header_lie : x->header, 4);
     }
     put_bytes(name, name_n);
@@ -244,6 +247,14 @@ static void test_forgeries(void **state) {
     (void)state;
     REFUSES(QS_E_INPUT, "encrypted", NORMAL, E("a/x", "", .flags = 1));
     REFUSES(QS_E_INPUT, "encrypted", NORMAL, E("a/x", "", .flags = 1 << 6));
+    REFUSES(QS_E_INPUT, "as a patch", NORMAL, E("a/x", "", .flags = 1 << 5));
+    /* miniz refuses these, and of folders extracts nothing, without a word */
+    REFUSES(QS_E_INPUT, "another disk", NORMAL, E("a/x", "", .disk = 1));
+    REFUSES(QS_E_INPUT, "another disk", NORMAL, E("a/x", "", .disk = 0xffff));
+    REFUSES(QS_E_INPUT, "no bytes", NORMAL, E("a/x", "abc", .deflate = true, .stored_lie = 1));
+    REFUSES(QS_E_INPUT, "marked as a folder", NORMAL, E("a/x", "abc", .attributes = 0x10));
+    REFUSES(QS_E_INPUT, "marked as a folder", NORMAL, E("a/x/", "abc"));
+    OPENS(NORMAL, E("a/x", "", .attributes = 0x10), E("a/y", "abc", .attributes = 0x81a40000 | 0x20));
     REFUSES(QS_E_INPUT, "compressed by a method", NORMAL, E("a/x", "", .method = 12));
     REFUSES(QS_E_INPUT, "two sizes", NORMAL, E("a/x", "abc", .size_lie = 2));
     REFUSES(QS_E_INPUT, "overlaps", NORMAL, E("a/x", "abc", .header_lie = 10));
