@@ -1,4 +1,5 @@
-/* Any bytes: read, describe, walk, emit, read again; what comes back must be the same graph. */
+/* Any bytes: read, describe, walk, emit, read again; what comes back must be the same graph. Who only follows
+ * gets as far at least, and makes the same of what can be read. */
 #include "format/pickle.h"
 #include "format/pickle_emit.h"
 #include "graph_eq.h"
@@ -35,6 +36,19 @@ static void look(const qs_graph *g) {
     }
 }
 
+static void follow(const uint8_t *data, size_t size, const qs_limits *lim, const qs_graph *g,
+                   uint64_t broken_at) {
+    qs_graph *f = NULL;
+    qs_err why;
+    if (!qs_pickle_follow(data, size, "data.pkl", lim, &f, &why)) return;
+    look(f);
+    if (g &&
+        (why.code != QS_OK || qs_graph_count(f) != qs_graph_count(g) || qs_graph_end(f) != qs_graph_end(g)))
+        abort();
+    if (!g && why.code != QS_OK && why.offset < broken_at) abort();
+    qs_graph_free(f);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     qs_limits lim = QS_LIMITS_DEFAULT;
     qs_err e = QS_ERR_INIT;
@@ -42,9 +56,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     qs_buf out = {0};
     if (!qs_pickle_read(data, size, "data.pkl", &lim, &g, &e)) {
         if (e.code == QS_OK || !e.msg[0]) abort();
+        follow(data, size, &lim, NULL, e.offset);
         return 0;
     }
     look(g);
+    follow(data, size, &lim, g, 0);
     if (emit(g, &lim, &out)) {
         if (!qs_pickle_read(out.p, out.n, "again", &lim, &h, &e)) abort();
         if (!graph_reads_otherwise(g) && !graph_equal(g, h, NULL)) abort();
