@@ -150,7 +150,7 @@ static char role_letter(const ls_context *x, qs_str key) {
 
 static bool put_line(const qs_buf *line, qs_err *e) {
     if (line->failed) return qs_nomem(e);
-    return fwrite(line->p, 1, line->n, stdout) == line->n ||
+    return line->n == 0 || fwrite(line->p, 1, line->n, stdout) == line->n ||
            qs_fail_errno(e, QS_E_IO, errno, "cannot write to standard output");
 }
 

@@ -431,7 +431,10 @@ static bool reads_as_tar(const char *name, const char *size, int sum, char type,
     static char block[QS_TAR_BLOCK];
     memset(block, 0, sizeof block);
     memcpy(block, name, strlen(name));
-    memcpy(block + 124, size, 12);
+    if (size[0] == '\x80')
+        memcpy(block + 124, size, 12);
+    else
+        memcpy(block + 124, size, strlen(size));
     memset(block + 148, ' ', 8);
     block[156] = type;
     for (size_t i = 0; i < sizeof block; i++) sum += (unsigned char)block[i];
