@@ -362,7 +362,10 @@ static bool op_frame(vm *m) {
     qs_reader_more(in);
     size_t left = qs_reader_left(in);
     if (in->rest && n > left) return qs_read_bytes(in, n), false; /* it crosses the end of its own frame */
-    if (n > left) return vm_bad(m, "the frame is larger than the file");
+    if (n > left) {
+        in->ran_out = true;
+        return vm_bad(m, "the frame is larger than the file");
+    }
     if (in->rest) return true; /* a frame in a frame, which the outer one's end does not move for */
     in->n = in->at + (size_t)n;
     in->rest = left - (size_t)n;

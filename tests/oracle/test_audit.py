@@ -153,6 +153,13 @@ class Code(Base):
         print("%d of %d pickles (seed %d) call the marker" % (called, count, seed))
         self.assertGreater(called, count // 10)
 
+    def test_pickles_longer_than_what_is_read_at_once(self):
+        body = b"N0" * 200000 + evil_cases.CALLS[0] + b"."
+        for data in (b"\x80\x04" + body, b"\x80\x04\x95" + len(body).to_bytes(8, "little") + body,
+                     b"\x80\x04X" + (300000).to_bytes(4, "little") + b"a" * 300000 + b"0" + body):
+            self.assertTrue(evil_cases.run(data))
+            self.assertEqual(audit(self.path("p.pkl", data))[0], 1)
+
     def test_what_was_not_read_is_said(self):
         many = b"\x80\x02" + b"N0" * 200 + b"cos\nsystem\n)R."
         p = self.path("p.pkl", many)
