@@ -341,13 +341,13 @@ static void print_top_level(const qs_checkpoint *c, FILE *f) {
     qs_node root = qs_graph_root(g), chosen = qs_checkpoint_chosen_root(c)->node;
     size_t shown = 0, n = qs_node_pairs(g, root);
     if (root == chosen || !qs_node_is_dict_like(g, root)) return;
-    for (size_t i = 0; i < n && shown < MAX_TOP_LEVEL; i++) {
+    for (size_t i = 0; i < n && i < MAX_TOP_LEVEL; i++) {
         qs_node key = qs_node_key(g, root, i), value = qs_node_value(g, root, i);
         if (value == chosen || is_overwritten(g, root, key, value)) continue;
         fputs(shown++ ? ", " : "  also: ", f);
         print_pair(g, key, value, f);
     }
-    if (shown == MAX_TOP_LEVEL) fprintf(f, " ... (%zu in all)", n);
+    if (n > MAX_TOP_LEVEL) fprintf(f, " ... (%zu in all)", n);
     if (shown) fputc('\n', f);
 }
 

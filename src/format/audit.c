@@ -205,7 +205,7 @@ static bool is_plain_lookup(const auditor *d, qs_node n, const qs_call *call) {
     return ok;
 }
 
-/* A function handed to one that calls what it is given, or that nobody can name. */
+/* The functions handed to one that calls what it is given are judged as called. */
 static bool audit_handed(auditor *d, const qs_call *call) {
     for (size_t i = 0; i < qs_node_len(d->g, call->args); i++) {
         qs_node arg = qs_node_item(d->g, call->args, i);

@@ -388,10 +388,10 @@ static bool op_dup(vm *m) {
     return vm_need(m, 1) && vm_push(m, vm_top(m, 0));
 }
 
+/* All but those of common_step. */
 static bool step(vm *m) {
     qs_reader *in = &m->in;
     switch (m->op) {
-    case PK_MARK: return op_mark(m);
     case PK_POP: return op_pop(m);
     case PK_POP_MARK: return op_pop_mark(m);
     case PK_DUP: return op_dup(m);
@@ -401,7 +401,6 @@ static bool step(vm *m) {
     case PK_INT:
     case PK_LONG: return vm_op_text_int(m);
     case PK_BININT: return vm_push_int(m, (int32_t)qs_read_u32le(in));
-    case PK_BININT1: return vm_push_byte(m, qs_read_u8(in));
     case PK_BININT2: return vm_push_int(m, qs_read_u16le(in));
     case PK_LONG1: return vm_push_le(m, vm_argument(m, qs_read_u8(in)));
     case PK_LONG4: return vm_op_long4(m);
@@ -411,7 +410,6 @@ static bool step(vm *m) {
     case PK_UNICODE: return vm_op_text_string(m);
     case PK_BINSTRING: return vm_op_binstring(m);
     case PK_SHORT_BINSTRING: return vm_push_str8(m, vm_argument(m, qs_read_u8(in)));
-    case PK_BINUNICODE: return vm_push_text(m, QS_NODE_STR, vm_argument(m, qs_read_u32le(in)));
     case PK_SHORT_BINUNICODE: return vm_push_text(m, QS_NODE_STR, vm_argument(m, qs_read_u8(in)));
     case PK_BINUNICODE8: return vm_push_text(m, QS_NODE_STR, vm_argument(m, qs_read_u64le(in)));
     case PK_BINBYTES: return vm_push_text(m, QS_NODE_BYTES, vm_argument(m, qs_read_u32le(in)));
@@ -422,7 +420,6 @@ static bool step(vm *m) {
     case PK_TUPLE1: return op_tuple_n(m, 1);
     case PK_TUPLE2: return op_tuple_n(m, 2);
     case PK_TUPLE3: return op_tuple_n(m, 3);
-    case PK_TUPLE: return op_marked(m, QS_NODE_TUPLE);
     case PK_EMPTY_LIST: return collect(m, QS_NODE_LIST, 0);
     case PK_LIST: return op_marked(m, QS_NODE_LIST);
     case PK_APPEND: return op_fill_n(m, QS_NODE_LIST, 1);
@@ -436,7 +433,6 @@ static bool step(vm *m) {
     case PK_FROZENSET: return op_marked(m, QS_NODE_FROZENSET);
     case PK_GLOBAL: return op_global(m);
     case PK_STACK_GLOBAL: return op_stack_global(m);
-    case PK_REDUCE: return op_reduce(m);
     case PK_BUILD: return op_build(m);
     case PK_NEWOBJ: return op_newobj(m);
     case PK_NEWOBJ_EX: return op_newobj_ex(m);
@@ -447,9 +443,7 @@ static bool step(vm *m) {
     case PK_PUT:
     case PK_GET: return op_text_memo(m);
     case PK_BINPUT: return put(m, qs_read_u8(in));
-    case PK_LONG_BINPUT: return put(m, qs_read_u32le(in));
     case PK_MEMOIZE: return put(m, m->memo.count);
-    case PK_BINGET: return get(m, qs_read_u8(in));
     case PK_LONG_BINGET: return get(m, qs_read_u32le(in));
     case PK_PROTO: return op_proto(m);
     case PK_FRAME: return op_frame(m);

@@ -6,8 +6,7 @@
 #include "format/pickle.h"
 
 /* Reads the pickle that starts at byte `at` of f. *bytes (owned by the caller, free; the graph borrows from
- * it) holds *n bytes from `at` on; it may be set on failure too, for a look at what stands before the error.
- */
+ * it) holds *n bytes from `at` on; both may be set on failure too. */
 bool qs_pickle_read_at(const qs_file *f, uint64_t at, const char *record, const qs_limits *limits,
                        char **bytes, size_t *n, qs_graph **out, qs_err *e);
 

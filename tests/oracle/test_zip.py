@@ -69,6 +69,29 @@ def change(rng, data):
     return bytes(b)
 
 
+def rewritten(data, name=lambda n: n, attributes=0, pickle=lambda p: p):
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as z, zipfile.ZipFile(out, "w") as to:
+        for i in z.infolist():
+            info = zipfile.ZipInfo(name(i.filename))
+            info.external_attr = attributes if i.filename.endswith("/data/0") else 0
+            to.writestr(info, pickle(z.read(i)) if i.filename.endswith("data.pkl") else z.read(i))
+    return out.getvalue()
+
+
+def twice(p):
+    """The state dict is given the key a again, with the value of c."""
+    return p.replace(b"X\x01\0\0\0c", b"X\x01\0\0\0a", 1)
+
+
+def known(base):
+    """(what, archive, what our refusal says or None where we read it, too): torch loads each of them."""
+    for old, new in (("data.pkl", "DATA.PKL"), ("/data/0", "/Data/0"), ("version", "Version")):
+        yield new, rewritten(base, lambda n: n.replace(old, new)), "minds no capitals"
+    yield "a record that is a folder", rewritten(base, attributes=0x10), "marked as a folder"
+    yield "a key given twice", rewritten(base, pickle=twice), None
+
+
 def load(data):
     """(state dict or None, what torch says)"""
     try:
@@ -84,6 +107,17 @@ def main():
     failures, seen = 0, collections.Counter()
     with tempfile.TemporaryDirectory(prefix="qatscope-zip-") as folder:
         path = os.path.join(folder, "a.pt")
+        for what, data, refusal in known(bases[0]):
+            with open(path, "wb") as f:
+                f.write(data)
+            want, says = load(data)
+            p = subprocess.run([BIN, "ls", path], capture_output=True, text=True)
+            lines = [line.split("\t")[:2] for line in p.stdout.splitlines()]
+            right = p.returncode == 3 and refusal in p.stderr if refusal else want is not None and lines == [
+                [k, "x".join(map(str, v.shape))] for k, v in want.items()]
+            if want is None or not right:
+                failures += 1
+                print("FAIL %s: torch %s, we %s %s" % (what, says or "loads it", p.stderr, lines))
         for i in range(COUNT + len(bases)):
             data = bases[i] if i < len(bases) else change(rng, rng.choice(bases))
             want, says = load(data)
